@@ -1,0 +1,1 @@
+//! The file: tar members, git objects and refs; append, compact.

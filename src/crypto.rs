@@ -1,0 +1,1 @@
+//! `OpenPGP`: messages, signatures, unlock slots, locked memory.

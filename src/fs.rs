@@ -1,0 +1,1 @@
+//! The mounted tree without FUSE: inodes, handles, history, caches.

@@ -1,0 +1,1 @@
+//! The FUSE adapter: unpacks a request, calls [`crate::fs`], replies.

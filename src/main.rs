@@ -1,0 +1,3 @@
+//! The `pkfs` command.
+
+fn main() {}
