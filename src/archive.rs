@@ -24,6 +24,7 @@
 //! | `ofd`, `lock`, `append`, `recover` | the exclusive right to write and what it allows |
 //! | `compact`, `packer`, `sibling` | rewriting the file with one pack |
 
+mod access;
 mod append;
 mod batch;
 mod compact;
@@ -49,6 +50,7 @@ mod tree;
 mod view;
 mod window;
 
+pub use access::unwritable;
 pub use batch::Batch;
 pub use create::create;
 pub use file::{Archive, FileId, Sizes};
