@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::Session;
+use crate::node::{Locked, Session};
 use crate::time::Timestamp;
 
 /// The unsaved and the saved content of one session of writing.

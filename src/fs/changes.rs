@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use super::FileSystem;
 use super::commit::Writer;
 use super::inode::{Detached, Node};
-use super::state::State;
+use super::state::{State, living};
 use super::types::{Ino, Notice};
 use crate::error::Result;
 use crate::node::{Content, ItemId, Name, Snapshot};
@@ -73,10 +73,10 @@ impl State {
     }
 
     fn compare_item(&mut self, ino: Ino, id: ItemId, before: &Arc<Snapshot>, notices: &Notices) {
-        let old = before.namespace().item(id);
-        let new = self.snapshot.namespace().item(id);
+        let old = living(before.namespace(), id);
+        let new = living(self.snapshot.namespace(), id);
         let head = |item: Option<&crate::node::Item>| match item.map(|item| &item.content) {
-            Some(Content::Secret(secret)) => Some(secret.head.commit),
+            Some(Content::Secret(secret)) => secret.head().map(|head| head.commit),
             _ => None,
         };
         let names = |item: Option<&crate::node::Item>| -> Vec<(ItemId, Name)> {

@@ -9,11 +9,10 @@ use super::{FileSystem, Notices};
 use super::buffer::{Buffer, Occasion, Unsaved};
 use super::inode::{Detached, Node};
 use super::memory::{Class, MemoryItem};
-use super::state::State;
+use super::state::{State, living};
 use super::types::{Ino, Notice};
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, ItemId, Name, SealedValue, Snapshot, Transaction};
+use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Snapshot, Transaction};
 
 /// The right to change the namespace: held from before a transaction begins until its result is adopted.
 pub(super) type Writer<'a> = MutexGuard<'a, ()>;
@@ -112,12 +111,12 @@ impl FileSystem {
             writer,
             transaction,
             |transaction| {
-                let Some(item) = &item else { return transaction.write(plan.id, sealed, session, modified) };
+                let Some(item) = &item else { return transaction.write(sealed, session, modified) };
                 let attributes = Attributes { mtime: modified, ..item.attributes };
                 if let Some(aside) = &plan.aside {
                     transaction.unlink(item.parent, &aside.name)?;
                 }
-                transaction.create_secret(item.parent, &item.name, plan.id, attributes, sealed, session)
+                transaction.create_secret(item.parent, &item.name, attributes, sealed, session)
             },
             |state, (), before| {
                 buffer.saved(&plan.unsaved);
@@ -139,9 +138,9 @@ impl FileSystem {
 
     /// Keeps a content that was just committed for those who read it next.
     pub(super) fn remember(&self, id: ItemId, content: &Arc<Locked>) {
-        let head = self.state.lock().secret(id).map(|secret| secret.head.commit.digest);
-        if let Ok(digest) = head {
-            self.contents.insert(digest, content.clone());
+        let head = self.state.lock().secret(id).ok().and_then(|secret| secret.head());
+        if let Some(head) = head {
+            self.contents.insert(head.commit.digest, content.clone());
         }
     }
 
@@ -162,7 +161,7 @@ impl FileSystem {
     ) -> Result<()> {
         let changes = self.state.lock().memory.changes().clone();
         for (id, change) in &changes {
-            if let Some(item) = transaction.namespace().item(*id) {
+            if let Some(item) = living(transaction.namespace(), *id) {
                 let attributes = change.applied(item.attributes);
                 transaction.set_attributes(*id, attributes)?;
             }
@@ -217,7 +216,7 @@ impl State {
     /// Whether the name of a file in memory was taken from outside. It then goes on as an unnamed writer of the secret
     /// that has the name now, so that both stay versions.
     fn taken_outside(&mut self, ino: Ino, id: ItemId, item: &MemoryItem) -> Result<bool> {
-        let Some(other) = self.snapshot.namespace().child(item.parent, &item.name) else { return Ok(false) };
+        let Some(other) = self.snapshot.namespace().child(item.parent, item.name.as_bytes()) else { return Ok(false) };
         if !matches!(other.content, Content::Secret(_)) {
             let name = item.name.clone();
             return Err(Error::new(Kind::Exists, "something else has this name now").at(name));

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::{Condvar, Mutex};
 
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::Sha256;
+use crate::node::{Locked, Sha256};
 
 /// A commit's digest: what the log believes, and so the key of what was verified against it.
 type Key = Sha256;

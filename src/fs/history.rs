@@ -12,11 +12,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::FileSystem;
-use super::state::kind_of;
+use super::state::{kind_of, living};
 use super::types::{DirEntry, FileKind, Ino, Stat};
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Result};
-use crate::node::{Attributes, CommitRef, Content, Item, ItemId, ItemPath, Name, Namespace, Snapshot, Version};
+use crate::node::{
+    Attributes, CommitRef, Content, Item, ItemId, ItemPath, Locked, Name, Namespace, Snapshot, Version,
+};
 use crate::time::Timestamp;
 
 /// A file or directory of the history.
@@ -83,7 +84,7 @@ impl Place {
         let item = snapshot.namespace().item(id).ok_or_else(nothing)?;
         let attributes = Attributes { mode: item.attributes.mode & !0o222, ..item.attributes };
         let size = match &item.content {
-            Content::Secret(secret) => secret.size,
+            Content::Secret(secret) => secret.size(),
             Content::Symlink(target) => target.len() as u64,
             _ => 0,
         };
@@ -98,7 +99,7 @@ impl FileSystem {
         match &directory.what {
             What::Path { path, secret } => self.child_of_path(path, *secret, name),
             What::Then { snapshot, id } => {
-                let child = snapshot.namespace().child(*id, name).ok_or_else(nothing)?.id;
+                let child = snapshot.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
                 Place::then("", snapshot.clone(), child)
             }
             What::Version { .. } | What::Log(_) => Err(not_a_directory()),
@@ -125,12 +126,12 @@ impl FileSystem {
                 return self.version_place(&snapshot, id, version);
             }
         }
-        let child = path.join(name);
+        let child = path.join(name.clone());
         if let Some(place) = path_place(namespace, child, None) {
             return Ok(place);
         }
         let (base, digits) = text.rsplit_once('~').filter(|(_, digits)| digits.len() == 8).ok_or_else(nothing)?;
-        let child = path.join(&Name::new(base.as_bytes())?);
+        let child = path.join(Name::new(base.as_bytes())?);
         let id = secrets_of(namespace, &child)
             .into_iter()
             .find(|id| id.to_string().starts_with(digits))
@@ -152,7 +153,7 @@ impl FileSystem {
                     names.insert(b"log".to_vec(), FileKind::Regular);
                 }
                 for name in names_below(namespace, path) {
-                    let child = path.join(&name);
+                    let child = path.join(name.clone());
                     let taken = names.contains_key(name.as_bytes());
                     let secrets = secrets_of(namespace, &child);
                     if !taken {
@@ -250,7 +251,7 @@ fn path_place(namespace: &Namespace, path: ItemPath, secret: Option<ItemId>) -> 
     {
         return None;
     }
-    let shown = secret.and_then(|id| namespace.item(id)).or(present);
+    let shown = secret.and_then(|id| living(namespace, id)).or(present);
     let attributes = match shown {
         Some(item) => directory_attributes(item),
         // Of what is deleted the owner is not known any more: it is for whoever owns the whole.
@@ -271,7 +272,7 @@ fn secrets_of(namespace: &Namespace, path: &ItemPath) -> Vec<ItemId> {
     {
         secrets.push(item.id);
     }
-    secrets.extend(namespace.former(path).into_iter().rev());
+    secrets.extend(namespace.former(path).iter().rev().copied());
     secrets
 }
 
@@ -284,7 +285,7 @@ fn names_below(namespace: &Namespace, path: &ItemPath) -> Vec<Name> {
         for (name, id) in children {
             match namespace.item(*id).map(|item| &item.content) {
                 Some(Content::Secret(_) | Content::Directory(_)) => names.push(name.clone()),
-                _ if !namespace.former(&path.join(name)).is_empty() => names.push(name.clone()),
+                _ if !namespace.former(&path.join(name.clone())).is_empty() => names.push(name.clone()),
                 _ => {}
             }
         }
@@ -296,7 +297,7 @@ fn names_below(namespace: &Namespace, path: &ItemPath) -> Vec<Name> {
 
 fn head(snapshot: &Snapshot, id: ItemId) -> Option<(CommitRef, u64)> {
     match &snapshot.namespace().item(id)?.content {
-        Content::Secret(secret) => Some((secret.head.commit, secret.size)),
+        Content::Secret(secret) => Some((secret.head()?.commit, secret.size())),
         _ => None,
     }
 }
@@ -304,7 +305,7 @@ fn head(snapshot: &Snapshot, id: ItemId) -> Option<(CommitRef, u64)> {
 /// A version is readable to those who may read the secret now; of a deleted one, to the owner of the whole.
 fn file_attributes(snapshot: &Snapshot, id: ItemId) -> Attributes {
     let namespace = snapshot.namespace();
-    namespace.item(id).map_or_else(
+    living(namespace, id).map_or_else(
         || Attributes { mode: 0o400, ..namespace.root().attributes },
         |item| Attributes { mode: item.attributes.mode & 0o444, ..item.attributes },
     )

@@ -66,6 +66,8 @@ pub(super) struct Memory {
     items: HashMap<ItemId, MemoryItem>,
     names: BTreeMap<ItemId, BTreeMap<Name, ItemId>>,
     attributes: HashMap<ItemId, AttributeChange>,
+    /// Names from which secrets were moved to scratch names, and where those went.
+    aside: HashMap<(ItemId, Name), ItemId>,
 }
 
 /// Fields of an item's attributes that are to be set with the next transaction.
@@ -129,11 +131,6 @@ impl Memory {
         self.names.get(&parent).into_iter().flatten().map(|(name, id)| (name, *id))
     }
 
-    /// All items.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (ItemId, &MemoryItem)> {
-        self.items.iter().map(|(id, item)| (*id, item))
-    }
-
     /// Adds an item at its place.
     pub(super) fn insert(&mut self, id: ItemId, item: MemoryItem) {
         self.names.entry(item.parent).or_default().insert(item.name.clone(), id);
@@ -150,6 +147,16 @@ impl Memory {
             }
         }
         Some(item)
+    }
+
+    /// Notes that an editor moved a secret to a scratch name, to write a new file under the old one.
+    pub(super) fn moved_aside(&mut self, parent: ItemId, name: Name, id: ItemId) {
+        self.aside.insert((parent, name), id);
+    }
+
+    /// The secret that was moved from this name, once.
+    pub(super) fn take_aside(&mut self, parent: ItemId, name: &Name) -> Option<ItemId> {
+        self.aside.remove(&(parent, name.clone()))
     }
 
     /// Notes an attribute change of an item of the namespace.

@@ -47,17 +47,17 @@ impl FileSystem {
         let name = Name::new(name)?;
         let (directory, writer) = self.vacant(parent, &name)?;
         let attributes = self.state.lock().new_attributes(directory, mode, caller)?;
-        let mut id = None;
+        let id = ItemId::random();
         self.transact(
             &writer,
             |transaction| match kind {
-                FileKind::Fifo => transaction.create_fifo(directory, &name, attributes),
-                FileKind::Socket => transaction.create_socket(directory, &name, attributes),
+                FileKind::Fifo => transaction.create_fifo(id, directory, &name, attributes),
+                FileKind::Socket => transaction.create_socket(id, directory, &name, attributes),
                 _ => Err(Error::new(Kind::Invalid, "mknod makes no directories and no links")),
             },
-            |_, made, _| id = Some(made),
+            |_, (), _| (),
         )?;
-        self.made(id)
+        self.entry(&Node::Item(id))
     }
 
     /// symlink(2)
@@ -75,21 +75,20 @@ impl FileSystem {
         let (directory, writer) = self.vacant(parent, &name)?;
         let attributes = self.state.lock().new_attributes(directory, 0o777, caller)?;
         // Emacs' locks are links.
+        let id = ItemId::random();
         if Class::of(&name) == Class::Volatile {
-            let id = ItemId::random();
             let target = Some(target.into());
             let class = Class::Volatile;
             let item = MemoryItem { parent: directory, name, attributes, target, class, closed: None, continues: None };
             self.state.lock().memory.insert(id, item);
             return self.entry(&Node::Item(id));
         }
-        let mut id = None;
         self.transact(
             &writer,
-            |transaction| transaction.create_symlink(directory, &name, target, attributes),
-            |_, made, _| id = Some(made),
+            |transaction| transaction.create_symlink(id, directory, &name, target, attributes),
+            |_, (), _| (),
         )?;
-        self.made(id)
+        self.entry(&Node::Item(id))
     }
 
     /// link(2). A file that waits in memory becomes a secret first.
@@ -188,10 +187,5 @@ impl FileSystem {
             matches!(state.inodes.get(ino)?.node, Node::Item(id) if state.memory.get(id).is_some())
         };
         if waits { self.commit(ino, Occasion::Sync) } else { Ok(()) }
-    }
-
-    fn made(&self, id: Option<ItemId>) -> Result<Entry> {
-        let id = id.ok_or_else(|| Error::new(Kind::Failed, "a transaction made nothing"))?;
-        self.entry(&Node::Item(id))
     }
 }

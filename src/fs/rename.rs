@@ -12,9 +12,8 @@ use super::inode::Node;
 use super::memory::Class;
 use super::state::{State, is_reserved};
 use super::types::{Ino, RenameMode};
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, ItemId, Name, SealedValue, Session, Snapshot};
+use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Session, Snapshot};
 use crate::time::Timestamp;
 
 /// The two ends of a rename.
@@ -46,6 +45,8 @@ struct Transfer {
     source: ItemId,
     /// Whether the source is in the namespace, or in memory alone.
     lasting: bool,
+    /// Whether all of its history is the session that just wrote it: it goes with the name.
+    one_version: bool,
     attributes: Attributes,
     /// The id that gets the content: the replaced secret's, or a former one of the new name, or the source's own.
     id: ItemId,
@@ -143,17 +144,19 @@ impl FileSystem {
             writer,
             transaction,
             |transaction| {
-                if transfer.lasting {
+                if transfer.one_version {
+                    transaction.forget(request.from, &request.name)?;
+                } else if transfer.lasting {
                     transaction.unlink(request.from, &request.name)?;
                 }
                 if transfer.overwrites {
-                    transaction.write(transfer.id, value, session, modified)?;
+                    transaction.write(value, session, modified)?;
                     return transaction.set_attributes(transfer.id, attributes);
                 }
-                if transaction.namespace().child(request.to, &request.new_name).is_some() {
+                if transaction.namespace().child(request.to, request.new_name.as_bytes()).is_some() {
                     transaction.unlink(request.to, &request.new_name)?;
                 }
-                transaction.create_secret(request.to, &request.new_name, transfer.id, attributes, value, session)
+                transaction.create_secret(request.to, &request.new_name, attributes, value, session)
             },
             |state, (), before| {
                 if transfer.overwrites {
@@ -199,6 +202,10 @@ impl FileSystem {
             |state, (), before| {
                 if let Some(replaced) = replaced {
                     state.orphan_if_nameless(replaced, before);
+                }
+                let moved = state.child(*to, new_name).filter(|id| state.secret(*id).is_ok());
+                if let (Some(id), true) = (moved, Class::of(new_name) != Class::Lasting) {
+                    state.memory.moved_aside(*from, name.clone(), id);
                 }
             },
         )
@@ -291,13 +298,16 @@ impl State {
         let id = match (overwritten, target) {
             (Some(target), _) => target,
             (None, Some(_)) => source,
-            (None, None) => self.former_or(source, request),
+            (None, None) if lasting => source,
+            (None, None) => self.former(request.to, &request.new_name).unwrap_or(source),
         };
         let buffer = self.inodes.find(source).and_then(|(_, inode)| inode.buffer.clone());
         let replaced = if overwritten.is_some() { None } else { target };
         Ok(Action::Content(Box::new(Transfer {
             source,
             lasting,
+            one_version: lasting
+                && self.secret(source).is_ok_and(|secret| secret.head().is_some_and(|head| head.number == 1)),
             attributes,
             id,
             overwrites: overwritten.is_some(),
@@ -305,15 +315,6 @@ impl State {
             buffer,
             snapshot: self.snapshot.clone(),
         })))
-    }
-
-    /// The secret that had the new name before and has none now, else the source.
-    fn former_or(&self, source: ItemId, request: &Move) -> ItemId {
-        let former = self.path(request.to, &request.new_name).map(|path| self.snapshot.namespace().former(&path));
-        former
-            .and_then(|former| former.last().copied())
-            .filter(|id| self.item(*id).is_err() && self.memory.get(*id).is_none() && self.inodes.find(*id).is_none())
-            .unwrap_or(source)
     }
 
     fn check_target_is_no_directory(&self, target: Option<ItemId>) -> Result<()> {
@@ -349,7 +350,7 @@ impl State {
     }
 
     fn orphan_if_nameless(&mut self, id: ItemId, before: &Arc<Snapshot>) {
-        if self.snapshot.namespace().item(id).is_none_or(|item| item.links() == 0) {
+        if self.item(id).is_err() {
             self.orphan(id, before);
         }
     }
@@ -370,7 +371,7 @@ impl Action {
             (Self::Names { replaced: a }, Self::Names { replaced: b }) => a == b,
             (Self::Content(a), Self::Content(b)) => {
                 let head = |t: &Transfer| match t.snapshot.namespace().item(t.source).map(|item| &item.content) {
-                    Some(Content::Secret(secret)) => Some(secret.head.commit),
+                    Some(Content::Secret(secret)) => secret.head(),
                     _ => None,
                 };
                 let same_buffer = match (&a.buffer, &b.buffer) {

@@ -9,7 +9,7 @@ use super::inode::{Detached, Inode, Inodes, Node};
 use super::memory::Memory;
 use super::types::{DirEntry, FileKind, Ino, Stat};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, Item, ItemId, Name, SecretState, Snapshot};
+use crate::node::{Attributes, Content, Item, ItemId, Name, Namespace, SecretState, Snapshot};
 
 /// Guarded by one lock, which is held for look-ups in maps alone, never across cryptography or I/O.
 pub(super) struct State {
@@ -54,9 +54,9 @@ impl State {
         }
     }
 
-    /// An item of the namespace.
+    /// An item of the namespace that has a name.
     pub(super) fn item(&self, id: ItemId) -> Result<&Item> {
-        self.snapshot.namespace().item(id).ok_or_else(|| Error::not_found("the file is gone"))
+        living(self.snapshot.namespace(), id).ok_or_else(|| Error::not_found("the file is gone"))
     }
 
     /// A secret's state in the namespace.
@@ -71,7 +71,7 @@ impl State {
     pub(super) fn child(&self, directory: ItemId, name: &Name) -> Option<ItemId> {
         self.memory
             .child(directory, name)
-            .or_else(|| self.snapshot.namespace().child(directory, name).map(|item| item.id))
+            .or_else(|| self.snapshot.namespace().child(directory, name.as_bytes()).map(|item| item.id))
     }
 
     /// What a name leads to.
@@ -114,7 +114,7 @@ impl State {
 
     /// The path of a directory's child, for messages and the history.
     pub(super) fn path(&self, directory: ItemId, name: &Name) -> Option<crate::node::ItemPath> {
-        Some(self.snapshot.namespace().path_of(directory)?.join(name))
+        Some(self.snapshot.namespace().path_of(directory)?.join(name.clone()))
     }
 
     /// stat(2) by inode number.
@@ -142,7 +142,7 @@ impl State {
         } else {
             let item = self.item(id)?;
             let size = match &item.content {
-                Content::Secret(secret) => secret.size,
+                Content::Secret(secret) => secret.size(),
                 Content::Symlink(target) => target.len() as u64,
                 Content::Directory(_) | Content::Fifo | Content::Socket => 0,
             };
@@ -161,7 +161,7 @@ impl State {
 
     fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
         let kind = if detached.directory { FileKind::Directory } else { FileKind::Regular };
-        let committed = detached.secret().map_or(0, |secret| secret.size);
+        let committed = detached.secret().map_or(0, SecretState::size);
         let size = inode.buffer.as_ref().and_then(|b| b.size()).unwrap_or(committed);
         let links = u32::from(detached.commits_to.is_some());
         let mut stat = self.options.shown(ino, kind, detached.attributes, links, size);
@@ -198,6 +198,11 @@ impl Options {
             ctime: attributes.ctime,
         }
     }
+}
+
+/// An item that has a name: deleted secrets have none.
+pub(super) fn living(namespace: &Namespace, id: ItemId) -> Option<&Item> {
+    namespace.item(id).filter(|item| id == ItemId::ROOT || item.links() > 0)
 }
 
 /// The file type of a content.

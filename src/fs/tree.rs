@@ -7,9 +7,8 @@ use super::history::Place;
 use super::inode::Node;
 use super::state::{Directory, is_reserved};
 use super::types::{DirEntry, Entry, HandleId, Ino, Slice, Stat};
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::{Content, ItemId, Name, Snapshot};
+use crate::node::{Content, ItemId, Locked, Name, Snapshot};
 
 /// Where a content comes from, found under the lock and read without it.
 pub(super) enum Source {
@@ -181,7 +180,8 @@ impl FileSystem {
     pub(super) fn head(&self, snapshot: &Snapshot, id: ItemId) -> Result<Arc<Locked>> {
         match snapshot.namespace().item(id).map(|item| &item.content) {
             Some(Content::Secret(secret)) => {
-                self.contents.get(secret.head.commit.digest, || self.keynode.read_head(snapshot, id))
+                let head = secret.head().ok_or_else(|| Error::damaged("a secret without a value"))?;
+                self.contents.get(head.commit.digest, || self.keynode.read_head(snapshot, id))
             }
             Some(Content::Directory(_)) => Err(Error::new(Kind::IsDirectory, "a directory")),
             _ => Err(Error::new(Kind::Invalid, "not a secret")),

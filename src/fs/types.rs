@@ -3,8 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::crypto::memory::Locked;
-use crate::node::Name;
+use crate::node::{Locked, Name};
 use crate::time::Timestamp;
 
 /// An inode number.

@@ -9,9 +9,8 @@ use super::inode::Node;
 use super::memory::{Class, MemoryItem};
 use super::state::{State, read_only_history};
 use super::types::{Caller, Entry, FileKind, HandleId, Ino, OpenMode, SetAttributes};
-use crate::crypto::memory::Locked;
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, ItemId, Name};
+use crate::node::{Attributes, ItemId, Locked, Name};
 use crate::time::Timestamp;
 
 impl FileSystem {
@@ -193,16 +192,21 @@ impl FileSystem {
 impl State {
     /// The id that a new file of this name gets: it goes on with the history of a secret that had the name and has no
     /// other. Where that secret was only moved aside to a scratch name, as editors do, it is the second one returned.
-    fn history_for(&self, directory: ItemId, name: &Name) -> (ItemId, Option<ItemId>) {
-        let former = self.path(directory, name).map(|path| self.snapshot.namespace().former(&path)).unwrap_or_default();
-        let Some(last) = former.last().copied() else { return (ItemId::random(), None) };
-        let in_use = self.memory.get(last).is_some() || self.inodes.find(last).is_some();
-        match self.snapshot.namespace().item(last).filter(|item| item.links() > 0) {
-            None if in_use => (ItemId::random(), None),
-            None => (last, None),
-            Some(_) if self.moved_aside(last, directory).is_some() => (ItemId::random(), Some(last)),
-            Some(_) => (ItemId::random(), None),
+    fn history_for(&mut self, directory: ItemId, name: &Name) -> (ItemId, Option<ItemId>) {
+        if let Some(aside) = self.memory.take_aside(directory, name)
+            && self.moved_aside(aside, directory).is_some()
+        {
+            return (ItemId::random(), Some(aside));
         }
+        (self.former(directory, name).unwrap_or_else(ItemId::random), None)
+    }
+
+    /// The secret that had this name last and has none now.
+    pub(super) fn former(&self, directory: ItemId, name: &Name) -> Option<ItemId> {
+        let path = self.path(directory, name)?;
+        let last = *self.snapshot.namespace().former(&path).last()?;
+        // A file that waits in memory may have taken it already.
+        (self.memory.get(last).is_none() && self.inodes.find(last).is_none()).then_some(last)
     }
 
     /// The scratch name that is all that is left to a secret, if it stands in this directory.
