@@ -130,6 +130,7 @@ impl FileSystem {
                 if let Some(item) = &item {
                     self.notices.send(Notice::Attributes(state.inodes.number_of(item.parent)));
                 }
+                self.notices.send(Notice::Attributes(ino));
             },
         )?;
         self.remember(plan.id, &plan.unsaved.content);

@@ -35,6 +35,8 @@ enum What {
     Version { id: ItemId, version: Version, snapshot: Arc<Snapshot> },
     /// A secret's log.
     Log(Arc<Locked>),
+    /// A name in a listing, not looked at any closer.
+    Listed(FileKind),
     /// An item of an earlier snapshot.
     Then { snapshot: Arc<Snapshot>, id: ItemId },
 }
@@ -44,6 +46,12 @@ impl Place {
     pub(super) fn root(snapshot: &Snapshot) -> Self {
         let what = What::Path { path: ItemPath::default(), secret: None };
         Self { key: String::new(), what, attributes: directory_attributes(snapshot.namespace().root()), size: 0 }
+    }
+
+    /// A name in a listing: enough for the kernel, which looks it up again before anybody sees its attributes.
+    pub(super) fn listed(&self, name: &Name, kind: FileKind) -> Self {
+        let key = listed_key(&self.key, name);
+        Self { key, what: What::Listed(kind), attributes: Attributes { mode: 0, ..self.attributes }, size: 0 }
     }
 
     /// What makes it different from all others.
@@ -69,6 +77,7 @@ impl Place {
         match &self.what {
             What::Path { .. } => FileKind::Directory,
             What::Version { .. } | What::Log(_) => FileKind::Regular,
+            What::Listed(kind) => *kind,
             What::Then { .. } => self.item().map_or(FileKind::Regular, |item| kind_of(&item.content)),
         }
     }
@@ -102,7 +111,7 @@ impl FileSystem {
                 let child = snapshot.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
                 Place::then("", snapshot.clone(), child)
             }
-            What::Version { .. } | What::Log(_) => Err(not_a_directory()),
+            What::Version { .. } | What::Log(_) | What::Listed(_) => Err(not_a_directory()),
         }
     }
 
@@ -175,14 +184,13 @@ impl FileSystem {
                 }
                 _ => return Err(not_a_directory()),
             },
-            What::Version { .. } | What::Log(_) => return Err(not_a_directory()),
+            What::Version { .. } | What::Log(_) | What::Listed(_) => return Err(not_a_directory()),
         }
         let state = self.state.lock();
         let mut entries = Vec::with_capacity(names.len());
         for (name, kind) in names {
-            // The real number may depend on a content that listing does not read.
-            let ino = state.inodes.number_of_place(&format!("{}/{}", directory.key, String::from_utf8_lossy(&name)));
             if let Ok(name) = Name::new(&name) {
+                let ino = state.inodes.number_of_place(&listed_key(&directory.key, &name));
                 entries.push(DirEntry { ino, kind, name });
             }
         }
@@ -196,6 +204,7 @@ impl FileSystem {
             What::Log(text) => Ok(text.clone()),
             What::Then { snapshot, id } => self.head(snapshot, *id),
             What::Path { .. } => Err(Error::new(crate::error::Kind::IsDirectory, "a directory")),
+            What::Listed(_) => Err(nothing()),
         }
     }
 
@@ -293,6 +302,10 @@ fn names_below(namespace: &Namespace, path: &ItemPath) -> Vec<Name> {
     names.sort();
     names.dedup();
     names
+}
+
+fn listed_key(directory: &str, name: &Name) -> String {
+    format!("{directory}/{name}/")
 }
 
 fn head(snapshot: &Snapshot, id: ItemId) -> Option<(CommitRef, u64)> {

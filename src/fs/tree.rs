@@ -130,11 +130,18 @@ impl FileSystem {
         Ok(listed)
     }
 
-    /// Counts a reference for an entry of a listing, as a look-up of it would; `None` if the name has changed since, or
-    /// is of the history, where a look-up may decrypt.
+    /// Counts a reference for an entry of a listing, as a look-up of it would, but never decrypts; `None` if the name
+    /// has changed since.
     pub fn lookup_listed(&self, parent: Ino, entry: &DirEntry) -> Option<Entry> {
         let mut state = self.state.lock();
-        let Ok(Directory::Item(directory)) = state.directory(parent) else { return None };
+        let directory = match state.directory(parent).ok()? {
+            Directory::Item(id) => id,
+            Directory::Place(place) => {
+                let listed = place.listed(&entry.name, entry.kind);
+                let ino = state.inodes.look_up(&Node::Place(Arc::new(listed)));
+                return Some(Entry { stat: state.stat(ino).ok()?, keep: false });
+            }
+        };
         let id = state.child(directory, &entry.name)?;
         let stat = state.stat_item(id).ok()?;
         state.inodes.look_up(&Node::Item(id));
@@ -186,6 +193,33 @@ impl FileSystem {
             Some(Content::Directory(_)) => Err(Error::new(Kind::IsDirectory, "a directory")),
             _ => Err(Error::new(Kind::Invalid, "not a secret")),
         }
+    }
+
+    /// What a number, and perhaps a name below it, is called; for the log.
+    pub fn describe(&self, ino: Ino, name: Option<&[u8]>) -> String {
+        let state = self.state.lock();
+        let namespace = state.snapshot.namespace();
+        let mut path = match state.inodes.get(ino).map(|inode| &inode.node) {
+            Ok(Node::Item(id)) => match state.memory.get(*id) {
+                Some(item) => namespace.path_of(item.parent).map(|path| path.join(item.name.clone()).to_string()),
+                None => namespace.path_of(*id).map(|path| path.to_string()),
+            },
+            Ok(Node::Detached(detached)) => detached
+                .snapshot
+                .as_ref()
+                .and_then(|snapshot| snapshot.namespace().path_of(detached.id))
+                .map(|path| format!("{path} (gone)")),
+            Ok(Node::Place(place)) => Some(format!(".versions/{}", place.key().trim_start_matches('/'))),
+            Err(_) => (ino == Ino::ROOT).then(String::new),
+        }
+        .unwrap_or_else(|| format!("inode {}", ino.0));
+        if let Some(name) = name {
+            if !path.is_empty() {
+                path.push('/');
+            }
+            path.push_str(&String::from_utf8_lossy(name).escape_debug().to_string());
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     /// stat(2) after a change of an item.

@@ -124,6 +124,14 @@ impl FileSystem {
         self.save_attributes()
     }
 
+    /// fsync(2) of a directory: its names are on disk already, attributes may be on their way.
+    ///
+    /// # Errors
+    /// What a transaction brings.
+    pub fn fsync_attributes(&self) -> Result<()> {
+        self.save_attributes()
+    }
+
     /// The last close of a handle.
     ///
     /// # Errors
