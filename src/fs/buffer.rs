@@ -222,7 +222,8 @@ impl Inner {
 }
 
 fn too_large(limit: u64) -> Error {
-    Error::new(Kind::TooLarge, format!("the limit for one secret is {limit} bytes")).hint("mount with a greater --max-size")
+    Error::new(Kind::TooLarge, format!("the limit for one secret is {limit} bytes"))
+        .hint("mount with a greater --max-size")
 }
 
 fn to_usize(n: u64) -> Result<usize> {

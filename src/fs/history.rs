@@ -15,9 +15,7 @@ use super::FileSystem;
 use super::state::{kind_of, living};
 use super::types::{DirEntry, FileKind, Ino, Stat};
 use crate::error::{Error, Result};
-use crate::node::{
-    Attributes, CommitRef, Content, Item, ItemId, ItemPath, Locked, Name, Namespace, Snapshot, Version,
-};
+use crate::node::{Attributes, CommitRef, Content, Item, ItemId, ItemPath, Locked, Name, Namespace, Snapshot, Version};
 use crate::time::Timestamp;
 
 /// A file or directory of the history.
@@ -238,10 +236,9 @@ impl FileSystem {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{number}\t{}\t{writer}\t{size}\t{}", date.to_rfc3339(), commit.oid);
         }
-        let (date, newest) = versions.last().map_or_else(
-            || (snapshot.date(), String::new()),
-            |version| (version.date, version.commit.oid.to_string()),
-        );
+        let (date, newest) = versions
+            .last()
+            .map_or_else(|| (snapshot.date(), String::new()), |version| (version.date, version.commit.oid.to_string()));
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..file_attributes(snapshot, id) };
         let size = text.len() as u64;
         let what = What::Log(Arc::new(Locked::from_slice(text.as_bytes())));

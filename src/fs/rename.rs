@@ -240,8 +240,11 @@ impl State {
         }
         let waiting = |id: Option<ItemId>| id.filter(|id| self.memory.get(*id).is_some());
         if request.mode == RenameMode::Exchange {
-            let files: Vec<Ino> =
-                [waiting(Some(source)), waiting(target)].into_iter().flatten().map(|id| self.inodes.number_of(id)).collect();
+            let files: Vec<Ino> = [waiting(Some(source)), waiting(target)]
+                .into_iter()
+                .flatten()
+                .map(|id| self.inodes.number_of(id))
+                .collect();
             if let Some(volatile) = [Some(source), target].into_iter().flatten().find(|id| self.is_volatile(*id)) {
                 let name = self.memory.get(volatile).map_or_else(String::new, |item| item.name.to_string());
                 return Err(Error::new(Kind::Invalid, "a scratch file cannot be exchanged").at(name));

@@ -223,5 +223,6 @@ pub(super) fn is_reserved(name: &Name) -> bool {
 
 /// The error for changes in `.versions`.
 pub(super) fn read_only_history() -> Error {
-    Error::new(Kind::ReadOnly, "the history cannot be changed").hint("copy a version over the present file to restore it")
+    Error::new(Kind::ReadOnly, "the history cannot be changed")
+        .hint("copy a version over the present file to restore it")
 }

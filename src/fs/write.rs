@@ -182,11 +182,7 @@ impl FileSystem {
     }
 
     /// The id of a directory in which this name may be changed, and the right to change names.
-    pub(super) fn changeable(
-        &self,
-        parent: Ino,
-        name: &Name,
-    ) -> Result<(ItemId, parking_lot::MutexGuard<'_, ()>)> {
+    pub(super) fn changeable(&self, parent: Ino, name: &Name) -> Result<(ItemId, parking_lot::MutexGuard<'_, ()>)> {
         let writer = self.writer.lock();
         let directory = self.state.lock().writable_directory(parent)?;
         if directory == ItemId::ROOT && super::state::is_reserved(name) {

@@ -78,13 +78,7 @@ impl Adapter {
         }
     }
 
-    fn list(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-    ) -> Result<Arc<[fs::DirEntry]>, Errno> {
+    fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
         self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
     }
 }
@@ -338,7 +332,8 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         let dots = [(".", ino), ("..", ino)].map(|(name, ino)| (ino, FileKind::Directory, OsStr::new(name)));
-        let rest = entries.iter().map(|entry| (INodeNo(entry.ino.0), entry.kind, OsStr::from_bytes(entry.name.as_bytes())));
+        let rest =
+            entries.iter().map(|entry| (INodeNo(entry.ino.0), entry.kind, OsStr::from_bytes(entry.name.as_bytes())));
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         for ((ino, kind, name), next) in dots.into_iter().chain(rest).zip(1..).skip(skip) {
             if reply.add(ino, next, file_type(kind), name) {

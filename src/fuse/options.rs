@@ -78,7 +78,10 @@ impl MountOptions {
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
             // mount(8) and fstab pass these on; they say nothing that matters here.
-            ("defaults" | "auto" | "noauto" | "user" | "nouser" | "nofail" | "_netdev" | "default_permissions", None) => {}
+            (
+                "defaults" | "auto" | "noauto" | "user" | "nouser" | "nofail" | "_netdev" | "default_permissions",
+                None,
+            ) => {}
             ("cache", Some(value)) => {
                 let bytes = size(value).and_then(|bytes| usize::try_from(bytes).ok());
                 self.cache_bytes = bytes.ok_or_else(|| bad(word, "a size in bytes, such as 64M"))?;
@@ -173,7 +176,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for word in ["nonsense", "cache", "cache=x", "cache=-1", "cache=1KK", "umask=999", "umask=1777", "uid=", "ro=1"] {
+        for word in ["nonsense", "cache", "cache=x", "cache=-1", "cache=1KK", "umask=999", "umask=1777", "uid=", "ro=1"]
+        {
             assert_eq!(parse(&[word]).unwrap_err().kind(), Kind::Invalid, "{word}");
         }
     }

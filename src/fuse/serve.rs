@@ -33,7 +33,12 @@ const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 ///
 /// # Errors
 /// The mount point cannot be mounted on; at the end, what could not be committed.
-pub fn serve(keynode: Arc<Keynode>, mount_point: &Path, options: MountOptions, ready: impl FnOnce() + Send) -> Result<()> {
+pub fn serve(
+    keynode: Arc<Keynode>,
+    mount_point: &Path,
+    options: MountOptions,
+    ready: impl FnOnce() + Send,
+) -> Result<()> {
     let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
     let signals = Signals::block()?;
     let watch = Watch::new(keynode.path());
@@ -161,7 +166,8 @@ fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
     }
     let failed = match error.kind() {
         io::ErrorKind::NotFound if !Path::new("/dev/fuse").exists() => {
-            Error::new(Kind::Failed, "this machine has no /dev/fuse").hint("modprobe fuse; in a container: --device /dev/fuse")
+            Error::new(Kind::Failed, "this machine has no /dev/fuse")
+                .hint("modprobe fuse; in a container: --device /dev/fuse")
         }
         _ => Error::new(Kind::Failed, format!("cannot mount on {}", mount_point.display()))
             .hint("users other than root need fusermount3 (package fuse3); -v says more"),

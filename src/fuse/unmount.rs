@@ -66,12 +66,9 @@ fn ioctl(root: &File) -> rustix::io::Result<()> {
 
 /// For everybody but root.
 fn by_fusermount(path: &Path) -> Result<()> {
-    let output = Command::new("fusermount3")
-        .arg("-u")
-        .arg("--")
-        .arg(path)
-        .output()
-        .map_err(|error| Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error))?;
+    let output = Command::new("fusermount3").arg("-u").arg("--").arg(path).output().map_err(|error| {
+        Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error)
+    })?;
     if output.status.success() {
         return Ok(());
     }
