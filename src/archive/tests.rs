@@ -25,7 +25,8 @@ pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 pub(super) fn commit(tree: Oid, parents: &[Oid], message: &str) -> NewObject {
-    let parents: String = parents.iter().map(|p| format!("parent {p}\n")).collect();
+    let parents: Vec<_> = parents.iter().map(|p| format!("parent {p}\n")).collect();
+    let parents = parents.concat();
     let who = "pkfs <pkfs@localhost> 1700000000 +0000";
     let text = format!("tree {tree}\n{parents}author {who}\ncommitter {who}\n\n{message}\n");
     NewObject::new(ObjectKind::Commit, text.into_bytes())

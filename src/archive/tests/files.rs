@@ -16,7 +16,7 @@ fn a_new_keynode_is_a_repository() {
     assert_eq!(std::fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o600);
 
     let repository = judge(&place.path());
-    assert_eq!(run(git(repository.path()).args(["show", &format!("{SECRET}:value.pgp")])).is_empty(), false);
+    assert!(!run(git(repository.path()).args(["show", &format!("{SECRET}:value.pgp")])).is_empty());
     assert_eq!(run(git(repository.path()).args(["log", "--format=%s", KEYNODE_REF])), "change 0\n");
     // A plain extraction, with the file's own HEAD and config, is a bare repository too.
     let plain = tempfile::tempdir().unwrap();
@@ -65,7 +65,7 @@ fn compaction_keeps_all_and_git_reads_its_pack() {
     let sizes = after.sizes();
     assert_eq!((sizes.loose_objects, sizes.packed_objects, sizes.tail_bytes), (0, before.sizes().loose_objects, 0));
     assert_eq!(after.problems(), []);
-    for (oid, _) in before.view().loose.iter() {
+    for (oid, _) in &before.view().loose {
         assert_eq!(after.object(oid).unwrap(), before.object(oid).unwrap());
     }
 
@@ -238,7 +238,7 @@ fn problems_name_member_and_offset() {
 }
 
 #[test]
-fn packs_that_git_made_are_read_unless_they_hold_deltas() {
+fn packs_that_git_made_are_read() {
     let place = Place::new();
     place.keynode(3);
     compact(&place.path());
@@ -259,4 +259,54 @@ fn packs_that_git_made_are_read_unless_they_hold_deltas() {
     let archive = Archive::open(&rebuilt).unwrap();
     assert_eq!(archive.problems(), []);
     assert_eq!(archive.references(""), Archive::open(&place.path()).unwrap().references(""));
+}
+
+#[test]
+fn a_symlink_is_followed_and_stays() {
+    let place = Place::new();
+    place.keynode(1);
+    let link = place.path().with_extension("link");
+    std::os::unix::fs::symlink("app.pk", &link).unwrap();
+    let through = Archive::open(&link).unwrap();
+    append(&link, 1);
+    let after = compact(&link);
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(after.references(""), Archive::open(&place.path()).unwrap().references(""));
+    assert_eq!(through.refresh().unwrap().unwrap().references(""), after.references(""));
+}
+
+#[test]
+fn readers_never_notice_writers() {
+    let place = Place::new();
+    let mut archive = place.keynode(1);
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut view, done) = (archive.clone(), std::sync::Arc::clone(&done));
+            std::thread::spawn(move || {
+                let mut states = std::collections::BTreeSet::new();
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    view = view.refresh().unwrap().unwrap_or(view);
+                    for (_, oid) in view.references("") {
+                        assert!(view.object(&oid).unwrap().is_some());
+                    }
+                    states.insert(view.reference(KEYNODE_REF));
+                }
+                states.len()
+            })
+        })
+        .collect();
+    for n in 1..=60 {
+        let mut lock = WriteLock::acquire_from(&archive).unwrap();
+        archive = lock.append(transaction(Some(lock.archive()), n, 2000)).unwrap();
+        drop(lock);
+        if n % 20 == 0 {
+            archive = compact(&place.path());
+        }
+    }
+    done.store(true, std::sync::atomic::Ordering::Release);
+    for reader in readers {
+        assert!(reader.join().unwrap() > 1);
+    }
+    assert_eq!(archive.problems(), []);
 }
