@@ -225,7 +225,10 @@ mod tests {
     fn finds_what_was_written_near_and_far() {
         let entries: Vec<_> = (0..5000_u64)
             .map(|n| {
-                let name = super::super::hash_object(super::super::ObjectKind::Blob, &n.to_be_bytes());
+                // Few first bytes, so that runs are long.
+                let mut name = [u8::try_from(n % 3).unwrap() * 127; 20];
+                name[1..9].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+                let name = Oid::from_bytes(name);
                 let offset = if n % 3 == 0 { (1 << 40) + n } else { n };
                 IndexEntry { oid: name, crc: 7, offset }
             })

@@ -1,6 +1,6 @@
 //! Telling a torn end from a damaged file, and cutting it off.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::lock::{Health, WriteLock};
 use super::member::{BLOCK, Found, Member, Name, parse_header};
@@ -72,7 +72,7 @@ impl WriteLock {
                 .hint("pkfs fsck --repair")
         };
         let found = self.search(from, to).map_err(|e| e.at(self.path.display()))?;
-        if remembered.is_some_and(|oid| found.commits.contains_key(oid)) {
+        if remembered.is_some_and(|oid| found.names.contains(oid)) {
             return Err(damaged("a transaction that is known to be whole does not verify any more"));
         }
         let mut closings = 0;
@@ -111,6 +111,7 @@ impl WriteLock {
             }
             match &member.name {
                 Name::Loose(oid) => {
+                    found.names.insert(*oid);
                     budget = budget.checked_sub(member.size).ok_or_else(|| {
                         Error::damaged("its end is made so that it cannot be told from a whole one")
                             .hint("pkfs fsck --repair")
@@ -127,6 +128,7 @@ impl WriteLock {
                 }
                 Name::Ref(name) if member.name.closes() => {
                     if let Some(oid) = ref_target(&mut window, &member)? {
+                        found.names.insert(oid);
                         found.closings.insert((name.clone(), oid));
                     }
                 }
@@ -140,6 +142,9 @@ impl WriteLock {
 /// What can be made out in bytes that do not verify.
 #[derive(Default)]
 struct Doubtful {
+    /// Commits that are whole.
     commits: HashMap<Oid, Member>,
+    /// All objects that are named, whole or not.
+    names: HashSet<Oid>,
     closings: BTreeSet<(String, Oid)>,
 }

@@ -91,11 +91,16 @@ fn any_subset_of_blocks_leaves_the_old_or_the_new_state() {
 fn a_remembered_transaction_is_never_cut() {
     let place = Place::new();
     let (_, mut after, old, new) = append_bytes(&place);
-    after[old.len() as usize + 600] ^= 1;
-    std::fs::write(place.path(), &after).unwrap();
     let last = new.reference(KEYNODE_REF).unwrap();
-    assert_eq!(recover(&place.path(), Some(&last)).unwrap_err().kind(), Kind::Damaged);
-    assert_eq!(std::fs::read(place.path()).unwrap(), after, "nothing was touched");
+    let whole = after.clone();
+    // In its first object, and in its very commit.
+    for at in [old.len() + 600, new.view().loose.get(&last).unwrap().at + 9] {
+        after.clone_from(&whole);
+        after[at as usize] ^= 1;
+        std::fs::write(place.path(), &after).unwrap();
+        assert_eq!(recover(&place.path(), Some(&last)).unwrap_err().kind(), Kind::Damaged);
+        assert_eq!(std::fs::read(place.path()).unwrap(), after, "nothing was touched");
+    }
     let earlier = old.reference(KEYNODE_REF).unwrap();
     assert!(matches!(recover(&place.path(), Some(&earlier)).unwrap().0, Recovery::Cut { .. }));
 }
