@@ -139,17 +139,6 @@ impl Archive {
         Self::assemble(&inner.path, Arc::clone(&inner.file), (id, stamp), found, Arc::clone(&inner.synced))
     }
 
-    /// Brings what this view shows to the disk: whoever relies on it later must do so first.
-    ///
-    /// # Errors
-    /// Those of fdatasync(2).
-    pub fn sync(&self) -> Result<()> {
-        if !self.is_synced() {
-            self.inner.file.sync_data().map_err(|e| Error::io("sync", &self.inner.path, e))?;
-            self.set_synced();
-        }
-        Ok(())
-    }
 
     /// The path by which it was opened.
     pub fn path(&self) -> &Path {
