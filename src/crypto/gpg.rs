@@ -32,15 +32,17 @@ pub fn open_with_gpg(slot: &[u8]) -> Result<NodeKey> {
     if output.ok && output.told("DECRYPTION_OKAY") {
         return slot::node_key(&output.stdout);
     }
-    Err(if output.told("NO_SECKEY") && !output.told("BEGIN_DECRYPTION") {
+    // gpg tells which key it used once that has worked.
+    let error = if output.told("DECRYPTION_KEY") {
+        Error::damaged("gpg finds the slot damaged")
+    } else if has_secret_for(&slot::recipients(slot)?) {
+        Error::new(Kind::Unlock, "gpg did not open the slot")
+            .hint("the passphrase or PIN was wrong or not given, or gpg-agent could not ask for it")
+    } else {
         Error::new(Kind::Unlock, "gpg has no secret key for this slot")
             .hint("if it is on a smart card, insert that and run `gpg --card-status`")
-    } else if output.told("DECRYPTION_FAILED") && output.told("DECRYPTION_KEY") {
-        Error::damaged("gpg finds the slot damaged")
-    } else {
-        Error::new(Kind::Unlock, "gpg did not open the slot").hint("see what `gpg --decrypt` says of it")
-    }
-    .because(output.stderr))
+    };
+    Err(error.because(output.stderr))
 }
 
 /// A certificate from gpg's keyring, by fingerprint, key id or address.
