@@ -79,7 +79,7 @@ pub fn has_secret_for(recipients: &[String]) -> bool {
     recipients.iter().any(|r| known.contains(&r.as_str()))
 }
 
-/// The key id or fingerprint on this line of a listing (GnuPG's doc/DETAILS, "Format of the colon listings").
+/// The key id or fingerprint on this line of a listing (gpg's doc/DETAILS, "Format of the colon listings").
 fn listed(line: &str) -> Option<&str> {
     let mut fields = line.split(':');
     match fields.next()? {

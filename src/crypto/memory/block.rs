@@ -146,8 +146,9 @@ impl Class {
     }
 
     fn give_back(&mut self, slot: NonNull<u8>) {
+        let link: *mut Option<NonNull<u8>> = slot.as_ptr().cast();
         // SAFETY: the slot was just given up, is aligned and large enough for a link.
-        unsafe { slot.as_ptr().cast::<Option<NonNull<u8>>>().write(self.free) };
+        unsafe { link.write(self.free) };
         self.free = Some(slot);
     }
 }

@@ -1,8 +1,9 @@
 //! Messages, signatures and slots that somebody tampered with.
 
 use sequoia_openpgp::crypto::{S2K, SessionKey as LibraryKey};
-use sequoia_openpgp::packet::SKESK;
+use sequoia_openpgp::packet::pkesk::{PKESK3, PKESK6};
 use sequoia_openpgp::packet::skesk::SKESK4;
+use sequoia_openpgp::packet::{PKESK, SKESK};
 use sequoia_openpgp::serialize::Marshal;
 use sequoia_openpgp::types::{HashAlgorithm, SymmetricAlgorithm};
 
@@ -39,6 +40,28 @@ fn no_changed_or_cut_message_gives_anything() {
         assert!(without_effect <= 1, "{without_effect} bits of the packet do not matter");
         for more in [&b"\0"[..], &message] {
             assert!(open(&node, &[&message, more].concat(), ID, None, 100).is_err());
+        }
+    }
+}
+
+#[test]
+fn session_keys_of_a_wrong_length_are_refused() {
+    for profile in [Profile::Gnupg, Profile::Rfc9580] {
+        let node = NodeKey::generate(profile).unwrap();
+        let Sealed { message, session_key } = seal(&node, ID, b"value", Padding::Value).unwrap();
+        let sealed = &message[Epoch::of(&message, &session_key).unwrap().pkesk().len()..];
+        let key = node.recipient();
+        for len in [0, 1, 2, 3, 16, 31, 32, 33] {
+            // The library refuses to wrap what is no multiple of 8 for one of the two kinds of key.
+            let Ok(esk) = key.encrypt(&vec![9; len].into()) else { continue };
+            let packet: PKESK = match profile {
+                Profile::Gnupg => PKESK3::new(Some(key.keyid()), key.pk_algo(), esk).unwrap().into(),
+                _ => PKESK6::new(Some(key.fingerprint()), key.pk_algo(), esk).unwrap().into(),
+            };
+            let mut body = Vec::new();
+            packet.serialize(&mut body).unwrap();
+            let forged = [&key_packet(tag::PKESK, &body).unwrap()[..], sealed].concat();
+            assert!(open(&node, &forged, ID, None, 100).is_err(), "{len}");
         }
     }
 }
