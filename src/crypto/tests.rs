@@ -5,6 +5,9 @@ mod gnupg;
 mod hostile;
 mod speed;
 
+use std::path::Path;
+use std::process::Command;
+
 use super::*;
 use crate::error::Kind;
 
@@ -15,6 +18,17 @@ const PROFILES: &[Profile] = &[
     #[cfg(feature = "pqc")]
     Profile::Pqc,
 ];
+
+/// Runs an ignored test of this layer in a process of its own.
+pub(super) fn alone(test: &str, variables: &[(&str, &Path)]) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .envs(variables.iter().copied())
+        .args(["--ignored", "--exact", &format!("crypto::{test}")])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| u8::try_from(i % 251).unwrap()).collect()

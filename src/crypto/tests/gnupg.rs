@@ -1,7 +1,6 @@
 //! Stock gpg reads what the profile `gnupg` writes.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
 
 use super::*;
@@ -94,6 +93,9 @@ fn gpg_unlocks_with_the_passphrase_and_imports_the_key() {
     gpg.ok(&["--import", &gpg.file("key.asc", &secret)]);
     let message = gpg.file("message.pgp", &seal(&node, ID, b"value", Padding::Value).unwrap().message);
     assert_eq!(gpg.ok(&["-d", &message]), b"value");
+    let exported = gpg.ok(&["--export-secret-keys", "pkfs keynode"]);
+    let again = NodeKey::from_secret(&exported).unwrap();
+    assert_eq!((again.fingerprint(), again.profile()), (node.fingerprint(), Profile::Gnupg));
     let wrong = gpg.file("wrong", b"another");
     assert!(!gpg.run(&["--passphrase-file", &wrong, "-d", &slot]).status.success());
 }
@@ -149,21 +151,11 @@ fn slots_for_a_protected_key_of_gpg() {
     assert_eq!(key.as_node_key().unwrap_err().kind(), Kind::Unlock);
 }
 
-/// The tests of the gpg program's use need its environment set, so they run in a process of their own.
-fn in_a_process_with(home: &Path, test: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .env("GNUPGHOME", home)
-        .args(["--exact", &format!("crypto::tests::gnupg::{test}"), "--ignored"])
-        .output()
-        .unwrap();
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
-}
-
 #[test]
 fn the_agent_opens_slots() {
     let user = NodeKey::generate(Profile::Gnupg).unwrap();
     let gpg = Gpg::holding(&user);
-    in_a_process_with(gpg.0.path(), "with_the_agent");
+    alone("tests::gnupg::with_the_agent", &[("GNUPGHOME", gpg.0.path())]);
 }
 
 #[test]
