@@ -54,9 +54,10 @@ fn session_keys_of_a_wrong_length_are_refused() {
         for len in [0, 1, 2, 3, 16, 31, 32, 33] {
             // The library refuses to wrap what is no multiple of 8 for one of the two kinds of key.
             let Ok(esk) = key.encrypt(&vec![9; len].into()) else { continue };
-            let packet: PKESK = match profile {
-                Profile::Gnupg => PKESK3::new(Some(key.keyid()), key.pk_algo(), esk).unwrap().into(),
-                _ => PKESK6::new(Some(key.fingerprint()), key.pk_algo(), esk).unwrap().into(),
+            let packet: PKESK = if profile == Profile::Gnupg {
+                PKESK3::new(Some(key.keyid()), key.pk_algo(), esk).unwrap().into()
+            } else {
+                PKESK6::new(Some(key.fingerprint()), key.pk_algo(), esk).unwrap().into()
             };
             let mut body = Vec::new();
             packet.serialize(&mut body).unwrap();
