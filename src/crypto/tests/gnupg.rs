@@ -112,6 +112,28 @@ fn gpg_verifies_signatures() {
 }
 
 #[test]
+fn git_verifies_a_commit_with_the_signature() {
+    let node = NodeKey::generate(Profile::Gnupg).unwrap();
+    let gpg = Gpg::new();
+    gpg.ok(&["--import", &gpg.file("cert.asc", &node.certificate().to_armored().unwrap())]);
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.env("GNUPGHOME", gpg.0.path()).env("GIT_CONFIG_GLOBAL", "/dev/null").arg("-C").arg(gpg.0.path());
+        let output = git.args(args).output().unwrap();
+        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    let tree = git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+    let head = format!("tree {tree}\nauthor A <a@example.org> 1 +0000\ncommitter A <a@example.org> 1 +0000\n");
+    let signature = node.sign(format!("{head}\nsecret\n").as_bytes()).unwrap();
+    let commit = format!("{head}gpgsig {}\n\nsecret\n", signature.replace('\n', "\n "));
+    let commit = git(&["hash-object", "-t", "commit", "-w", &gpg.file("commit", commit.as_bytes())]);
+    git(&["verify-commit", &commit]);
+    git(&["fsck", "--strict"]);
+}
+
+#[test]
 fn signatures_and_certificates_of_gpg_are_read() {
     let gpg = Gpg::new();
     gpg.ok(&["--passphrase", "", "--quick-generate-key", "Ada <ada@example.org>", "rsa2048", "sign", "never"]);
