@@ -95,6 +95,9 @@ pub fn seal(node: &NodeKey, place: &str, data: &[u8], padding: Padding) -> Resul
 /// Too large: more than `limit` bytes.
 pub fn open(node: &NodeKey, message: &[u8], place: &str, known: Option<&SessionKey>, limit: usize) -> Result<Opened> {
     let envelope = Envelope::for_keys(message)?;
+    if Container::of(envelope.container) != Some(node.container()) {
+        return Err(Error::damaged("the message is not of the keynode's profile"));
+    }
     let (key, session_key) = if let Some(known) = known {
         (known.to_library(), known.clone())
     } else {

@@ -8,6 +8,8 @@ use sequoia_openpgp::serialize::Marshal;
 use sequoia_openpgp::types::{HashAlgorithm, SymmetricAlgorithm};
 
 use super::*;
+use crate::crypto::container::Container;
+use crate::crypto::content::Content;
 use crate::crypto::envelope::{key_packet, tag};
 
 #[test]
@@ -78,6 +80,21 @@ fn another_place_node_or_key_gives_nothing() {
     assert_eq!(open(&node, &sealed.message, ID, Some(&wrong), 100).unwrap_err().kind(), Kind::Damaged);
     assert!(SessionKey::from_slice(&[7; 31]).is_none() && SessionKey::from_slice(&[7; 33]).is_none());
     assert!(!format!("{sealed:?}").contains("session_key: SessionKey(Locked"));
+}
+
+#[test]
+fn a_message_of_another_profile_is_refused() {
+    for (profile, container) in [(Profile::Gnupg, Container::V2), (Profile::Rfc9580, Container::V1)] {
+        let node = NodeKey::generate(profile).unwrap();
+        let session_key = SessionKey::random().unwrap();
+        let key = session_key.to_library();
+        let mut message = node.seal_session_key(&key).unwrap();
+        container.seal(&key, &Content::new(container, ID, b"x", Padding::Value).unwrap(), &mut message).unwrap();
+        for known in [None, Some(&session_key)] {
+            let error = open(&node, &message, ID, known, 100).unwrap_err();
+            assert!(error.message().contains("profile"), "{error}");
+        }
+    }
 }
 
 #[test]
