@@ -139,6 +139,10 @@ impl Archive {
         Self::assemble(&inner.path, Arc::clone(&inner.file), (id, stamp), found, Arc::clone(&inner.synced))
     }
 
+    /// Whether another view shows the same bytes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
 
     /// The path by which it was opened.
     pub fn path(&self) -> &Path {
