@@ -24,5 +24,6 @@ pub mod crypto;
 pub mod error;
 pub mod fs;
 pub mod fuse;
+pub mod hex;
 pub mod node;
 pub mod time;

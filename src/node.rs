@@ -1,1 +1,57 @@
 //! The model: what a keynode is.
+//!
+//! Joins the file ([`crate::archive`]) and the keys ([`crate::crypto`]); the only place that knows what a secret is.
+//!
+//! A *read* ([`Keynode::read_head`]) goes from the namespace's head of the secret to its commit (believed by the digest
+//! that the log names), to its tree and message (believed by the commit's `Content`), and opens that with the session key
+//! that the namespace keeps: no public-key operation.
+//!
+//! A *write* seals the value outside of any lock ([`Keynode::seal`]), takes the file's lock ([`Keynode::begin`]), edits a
+//! copy of the namespace, and commits: a signed commit for the secret, one for the log, all appended and synced before
+//! [`Transaction::commit`] returns.
+#![doc = include_str!("node/format.md")]
+
+mod attributes;
+mod change;
+mod checkpoint;
+mod commit;
+mod compaction;
+mod fsck;
+mod id;
+mod info;
+mod keynode;
+mod keyring;
+mod log;
+mod memory;
+mod name;
+mod namespace;
+mod objects;
+mod parallel;
+mod quote;
+mod recovery;
+mod slot;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod version;
+
+pub use crate::archive::Oid;
+pub use crate::crypto::{
+    Certificate, Fingerprint, Locked, NodeKey, Profile, Sha256, UserKey, counts, gpg, strength::weakness,
+};
+pub use attributes::Attributes;
+pub use change::{Change, SecretLine};
+pub use compaction::Compaction;
+pub use fsck::{Finding, Report, Severity, fsck};
+pub use id::{CommitRef, ItemId, Session};
+pub use info::Info;
+pub use keynode::{InitOptions, Keynode, LARGEST_VALUE, OpenOptions, SealedValue};
+pub use log::LogEntry;
+pub use name::{ItemPath, Name};
+pub use namespace::{Content, Head, Item, Namespace, SecretState, Walk};
+pub use quote::{quote, quoted, unquote};
+pub use slot::{SealedKeynode, Slot};
+pub use snapshot::Snapshot;
+pub use transaction::Transaction;
+pub use version::Version;

@@ -1,0 +1,213 @@
+//! Git objects, their names, and how a loose one is written.
+//!
+//! Formats: git's `gitformat-loose(5)` and `git-hash-object(1)`.
+
+use std::io::Write as _;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+use sha1collisiondetection::{Output, Sha1CD};
+
+use super::{MAX_OBJECT, Oid};
+use crate::error::{Error, Result};
+
+/// What an object is. Tags are not part of a keynode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// A commit.
+    Commit,
+    /// A directory.
+    Tree,
+    /// A file.
+    Blob,
+}
+
+impl ObjectKind {
+    /// The word that git uses.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Tree => "tree",
+            Self::Blob => "blob",
+        }
+    }
+
+    /// The number in a pack entry's header (`gitformat-pack(5)`).
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Commit => 1,
+            Self::Tree => 2,
+            Self::Blob => 3,
+        }
+    }
+}
+
+/// An object as read: its kind and its bytes without git's header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its bytes.
+    pub data: Vec<u8>,
+}
+
+/// An object to be written, with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewObject {
+    /// Its name, which must be the hash of the rest.
+    pub oid: Oid,
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its bytes, without git's header.
+    pub data: Vec<u8>,
+}
+
+impl NewObject {
+    /// An object with the name that its bytes have.
+    pub fn new(kind: ObjectKind, data: Vec<u8>) -> Self {
+        Self { oid: hash_object(kind, &data), kind, data }
+    }
+}
+
+/// The name that git gives an object. Bytes made for a SHA-1 collision get another name than git would give them, so
+/// that they can never be taken for what they imitate.
+pub fn hash_object(kind: ObjectKind, data: &[u8]) -> Oid {
+    let mut hash = Sha1CD::default();
+    hash.update(format!("{} {}\0", kind.word(), data.len()));
+    hash.update(data);
+    finish(hash)
+}
+
+/// The digest, made different where a collision attack is seen.
+pub(super) fn finish(mut hash: Sha1CD) -> Oid {
+    let mut out = Output::default();
+    if hash.finalize_into_dirty_cd(&mut out).is_err() {
+        for byte in &mut out {
+            *byte ^= 0xff;
+        }
+    }
+    Oid::from_bytes(out.into())
+}
+
+/// The bytes of a loose object's file.
+pub(super) fn encode_loose(kind: ObjectKind, data: &[u8]) -> Result<Vec<u8>> {
+    let mut out = ZlibEncoder::new(Vec::with_capacity(data.len() + 64), Compression::fast());
+    write!(out, "{} {}\0", kind.word(), data.len())
+        .and_then(|()| out.write_all(data))
+        .and_then(|()| out.finish())
+        .map_err(|e| Error::damaged("cannot compress an object").because(e))
+}
+
+/// Inflates a zlib stream piece by piece: `next` gives the following compressed bytes, none at their end.
+/// Stops at the stream's end; more than `limit` bytes are an error. Returns the bytes and how much was consumed.
+pub(super) fn inflate(limit: u64, mut next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<(Vec<u8>, u64)> {
+    let wrong = |what: &str| Error::damaged(format!("its compressed data {what}"));
+    let mut stream = Decompress::new(true);
+    let mut out: Vec<u8> = Vec::new();
+    loop {
+        let input = next(stream.total_in())?;
+        let last = input.is_empty();
+        let mut used = 0;
+        loop {
+            let before = (stream.total_in(), out.len());
+            if out.len() == out.capacity() {
+                out.reserve(out.len().clamp(1024, 1 << 20));
+            }
+            let rest = input.get(used..).unwrap_or_default();
+            let status = stream
+                .decompress_vec(rest, &mut out, FlushDecompress::None)
+                .map_err(|e| wrong("is damaged").because(e))?;
+            used += usize::try_from(stream.total_in() - before.0).unwrap_or(usize::MAX);
+            if u64::try_from(out.len()).unwrap_or(u64::MAX) > limit {
+                return Err(wrong("is larger than it says"));
+            }
+            if status == Status::StreamEnd {
+                return Ok((out, stream.total_in()));
+            }
+            let moved = (stream.total_in(), out.len()) != before;
+            if used >= input.len() && out.len() < out.capacity() || !moved && out.len() < out.capacity() {
+                break;
+            }
+        }
+        if last {
+            return Err(wrong("ends too early"));
+        }
+        if used < input.len() {
+            return Err(wrong("is damaged"));
+        }
+    }
+}
+
+/// Reads what [`encode_loose`] writes, given as pieces as for [`inflate`].
+pub(super) fn decode_loose(next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<(Object, u64)> {
+    // Git's header is at most `commit 268435456\0` long.
+    let (mut bytes, used) = inflate(MAX_OBJECT + 32, next)?;
+    let wrong = || Error::damaged("its git header is not one that pkfs knows");
+    let end = bytes.iter().take(32).position(|b| *b == 0).ok_or_else(wrong)?;
+    let header = bytes.get(..end).and_then(|h| std::str::from_utf8(h).ok()).ok_or_else(wrong)?;
+    let (word, size) = header.split_once(' ').ok_or_else(wrong)?;
+    let kind = [ObjectKind::Commit, ObjectKind::Tree, ObjectKind::Blob]
+        .into_iter()
+        .find(|k| k.word() == word)
+        .ok_or_else(wrong)?;
+    if size != (bytes.len() - end - 1).to_string() {
+        return Err(Error::damaged("it is not as long as its git header says"));
+    }
+    bytes.drain(..=end);
+    Ok((Object { kind, data: bytes }, used))
+}
+
+/// What a commit leads to: its tree, and its parents in order.
+pub(super) fn commit_links(data: &[u8]) -> Result<(Oid, Vec<Oid>)> {
+    let mut lines = data.split(|b| *b == b'\n');
+    let tree = lines
+        .next()
+        .and_then(|l| l.strip_prefix(b"tree "))
+        .and_then(Oid::from_hex)
+        .ok_or_else(|| Error::damaged("a commit names no tree"))?;
+    let parents = lines
+        .map_while(|l| l.strip_prefix(b"parent "))
+        .map(|hex| Oid::from_hex(hex).ok_or_else(|| Error::damaged("a commit's parent has no proper name")))
+        .collect::<Result<_>>()?;
+    Ok((tree, parents))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn pieces(bytes: &[u8], step: usize) -> impl FnMut(u64) -> Result<Vec<u8>> {
+        move |at| Ok(bytes.iter().skip(usize::try_from(at).unwrap()).take(step).copied().collect())
+    }
+
+    #[test]
+    fn known_names() {
+        // As `git hash-object` and `git mktree` print them.
+        assert_eq!(hash_object(ObjectKind::Blob, b"").to_string(), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+        assert_eq!(hash_object(ObjectKind::Tree, b"").to_string(), "4b825dc642cb6eb9a060e54bf8d69288fbee4904");
+        assert_eq!(hash_object(ObjectKind::Blob, b"hello\n").to_string(), "ce013625030ba8dba906f756967f9e9ca394464a");
+    }
+
+    #[test]
+    fn loose_round_trip_in_pieces() {
+        for size in [0, 1, 500, 100_000] {
+            let data: Vec<u8> = (0..size).map(|i: usize| u8::try_from(i * i % 251).unwrap()).collect();
+            let file = encode_loose(ObjectKind::Blob, &data).unwrap();
+            for step in [1, 7, 1 << 20] {
+                let (object, used) = decode_loose(pieces(&file, step)).unwrap();
+                assert_eq!((object.kind, &object.data), (ObjectKind::Blob, &data));
+                assert_eq!(used, file.len() as u64);
+            }
+            for cut in 0..file.len().min(600) {
+                assert!(decode_loose(pieces(&file[..cut], 64)).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped() {
+        let file = encode_loose(ObjectKind::Blob, &vec![0; 10 << 20]).unwrap();
+        assert!(inflate(1 << 20, pieces(&file, 4096)).unwrap_err().message().contains("larger"));
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing a pack with all that some refs lead to.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
+use sha1collisiondetection::Sha1CD;
+
+use super::index::IndexEntry;
+use super::object::{commit_links, finish};
+use super::pack::{self, TRAILER};
+use super::view::View;
+use super::window::read_range;
+use super::{NewObject, Object, ObjectKind, Oid, parse_tree};
+use crate::error::{Error, Result};
+
+/// Where objects come from: the file as it was, and what is new.
+pub(super) struct Source<'a> {
+    pub(super) file: &'a File,
+    pub(super) view: &'a View,
+    pub(super) extra: HashMap<Oid, NewObject>,
+}
+
+impl Source<'_> {
+    fn object(&self, oid: &Oid) -> Result<Object> {
+        if let Some(new) = self.extra.get(oid) {
+            return Ok(Object { kind: new.kind, data: new.data.clone() });
+        }
+        self.view.object(self.file, oid)?.ok_or_else(|| missing(oid))
+    }
+
+    /// All that these commits lead to, each commit with its tree and blobs together, newest first.
+    pub(super) fn reachable(&self, commits: impl Iterator<Item = Oid>) -> Result<Vec<Oid>> {
+        let mut order = Vec::new();
+        let mut seen = HashSet::new();
+        let mut open: Vec<(Oid, ObjectKind)> = commits.map(|oid| (oid, ObjectKind::Commit)).collect();
+        open.reverse();
+        while let Some((oid, kind)) = open.pop() {
+            if !seen.insert(oid) {
+                continue;
+            }
+            order.push(oid);
+            if kind == ObjectKind::Blob {
+                if !self.extra.contains_key(&oid) && !self.view.contains(self.file, &oid)? {
+                    return Err(missing(&oid));
+                }
+                continue;
+            }
+            let object = self.object(&oid)?;
+            if object.kind != kind {
+                return Err(Error::damaged(format!("object {oid} is not a {}", kind.word())));
+            }
+            if kind == ObjectKind::Commit {
+                let (tree, parents) = commit_links(&object.data)?;
+                open.extend(parents.into_iter().rev().map(|parent| (parent, ObjectKind::Commit)));
+                open.push((tree, ObjectKind::Tree));
+            } else {
+                let kind = |directory| if directory { ObjectKind::Tree } else { ObjectKind::Blob };
+                open.extend(parse_tree(&object.data)?.into_iter().rev().map(|e| (e.oid, kind(e.directory))));
+            }
+        }
+        Ok(order)
+    }
+}
+
+fn missing(oid: &Oid) -> Error {
+    Error::damaged(format!("object {oid} is missing")).hint("pkfs fsck")
+}
+
+/// A pack as written: its checksum, its size, and what its index must say.
+pub(super) struct Written {
+    pub(super) checksum: Oid,
+    pub(super) size: u64,
+    pub(super) entries: Vec<IndexEntry>,
+}
+
+/// Writes a pack of these objects at this offset of `out`. Compressed data is copied as it is where it is packed already.
+pub(super) fn write_pack(out: &File, at: u64, source: &Source<'_>, objects: &[Oid]) -> Result<Written> {
+    let count = u32::try_from(objects.len()).map_err(|e| {
+        Error::new(crate::error::Kind::TooLarge, "there are more objects than a pack can hold").because(e)
+    })?;
+    let old = Packed::load(source)?;
+    let mut writer = Writer { out, at, offset: 0, buffer: Vec::new(), hash: Sha1CD::default() };
+    writer.add(&pack::header(count))?;
+    let mut entries = Vec::with_capacity(objects.len());
+    for oid in objects {
+        let bytes = match old.entry(source, oid)? {
+            Some(bytes) => bytes,
+            None => encode_entry(&source.object(oid)?)?,
+        };
+        let mut crc = Crc::new();
+        crc.update(&bytes);
+        entries.push(IndexEntry { oid: *oid, crc: crc.sum(), offset: writer.offset });
+        writer.add(&bytes)?;
+    }
+    let (checksum, size) = writer.finish()?;
+    Ok(Written { checksum, size, entries })
+}
+
+fn encode_entry(object: &Object) -> Result<Vec<u8>> {
+    let mut out = ZlibEncoder::new(pack::entry_header(object.kind, object.data.len() as u64), Compression::fast());
+    io::Write::write_all(&mut out, &object.data)
+        .and_then(|()| out.finish())
+        .map_err(|e| Error::damaged("cannot compress an object").because(e))
+}
+
+/// Where each packed object starts and ends.
+struct Packed(HashMap<Oid, (usize, IndexEntry, u64)>);
+
+impl Packed {
+    fn load(source: &Source<'_>) -> Result<Self> {
+        let mut all = HashMap::new();
+        for (n, pack) in source.view.packs.iter().enumerate() {
+            let mut entries = pack.index.entries(source.file)?;
+            entries.sort_unstable_by_key(|e| e.offset);
+            let ends: Vec<u64> = entries.iter().skip(1).map(|e| e.offset).chain([pack.size - TRAILER]).collect();
+            for (entry, end) in entries.into_iter().zip(ends) {
+                all.insert(entry.oid, (n, entry, end));
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// The bytes of an entry, if its object is packed and nowhere else. The checksum in the index vouches for them.
+    fn entry(&self, source: &Source<'_>, oid: &Oid) -> Result<Option<Vec<u8>>> {
+        if source.extra.contains_key(oid) || source.view.loose.contains_key(oid) {
+            return Ok(None);
+        }
+        let Some((n, entry, end)) = self.0.get(oid) else { return Ok(None) };
+        let Some(pack) = source.view.packs.get(*n) else { return Ok(None) };
+        let wrong = || Error::damaged(format!("object {oid}: its bytes do not match their checksum")).hint("pkfs fsck");
+        // Refuses deltas, and entries outside the pack.
+        pack.entry(source.file, entry.offset)?;
+        if *end > pack.size - TRAILER {
+            return Err(wrong());
+        }
+        let len = usize::try_from(end - entry.offset).unwrap_or_default();
+        let bytes = read_range(source.file, pack.at + entry.offset, len)?;
+        let mut crc = Crc::new();
+        crc.update(&bytes);
+        if crc.sum() == entry.crc { Ok(Some(bytes)) } else { Err(wrong()) }
+    }
+}
+
+/// Writes in large pieces and sums up.
+struct Writer<'a> {
+    out: &'a File,
+    at: u64,
+    /// From the start of the pack.
+    offset: u64,
+    buffer: Vec<u8>,
+    hash: Sha1CD,
+}
+
+impl Writer<'_> {
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hash.update(bytes);
+        self.buffer.extend(bytes);
+        self.offset += bytes.len() as u64;
+        if self.buffer.len() >= 1 << 20 { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let at = self.at + self.offset - self.buffer.len() as u64;
+        self.out.write_all_at(&self.buffer, at).map_err(write_failed)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(Oid, u64)> {
+        let checksum = finish(std::mem::take(&mut self.hash));
+        self.buffer.extend(checksum.as_bytes());
+        self.offset += TRAILER;
+        self.flush()?;
+        Ok((checksum, self.offset))
+    }
+}
+
+/// A failed write to the new file; the caller adds its path.
+pub(super) fn write_failed(e: io::Error) -> Error {
+    Error::io("write", std::path::Path::new("the compacted file"), e)
+}

@@ -1,0 +1,124 @@
+//! What a scan found: where each object, ref and slot stands. Cheap to clone and to extend.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::member::{Member, Name};
+use super::object::{decode_loose, hash_object};
+use super::pack::Pack;
+use super::packed_refs::PackedRefs;
+use super::window::read_range;
+use super::{MAX_OBJECT, MAX_SLOT, Object, Oid};
+use crate::error::{Error, Result};
+
+/// A range of bytes of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) at: u64,
+    pub(super) size: u64,
+}
+
+impl From<&Member> for Extent {
+    fn from(member: &Member) -> Self {
+        Self { at: member.data(), size: member.size }
+    }
+}
+
+/// The content of an accepted state of the file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    pub(super) packs: Arc<Vec<Pack>>,
+    pub(super) packed_refs: Arc<PackedRefs>,
+    pub(super) loose: imbl::HashMap<Oid, Extent>,
+    pub(super) refs: imbl::OrdMap<String, Oid>,
+    pub(super) slots: imbl::OrdMap<String, Extent>,
+    /// Where `packed-refs`, the last member of the base, starts.
+    pub(super) base_last: u64,
+    /// Where the base ends.
+    pub(super) base_end: u64,
+    /// Where the header of the last accepted member starts.
+    pub(super) last: u64,
+    /// Where the accepted members end.
+    pub(super) end: u64,
+}
+
+impl View {
+    /// Takes in a member of the tail. `target` is what a ref's content says.
+    pub(super) fn apply(&mut self, member: &Member, target: Option<Oid>) {
+        match (&member.name, target) {
+            (Name::Ref(name), Some(oid)) => {
+                self.refs.insert(name.clone(), oid);
+            }
+            (Name::Slot(name), _) => {
+                self.slots.insert(name.clone(), member.into());
+            }
+            (Name::Loose(oid), _) => {
+                self.loose.insert(*oid, member.into());
+            }
+            _ => {}
+        }
+        self.last = member.at;
+        self.end = member.next();
+    }
+
+    pub(super) fn reference(&self, name: &str) -> Option<Oid> {
+        self.refs.get(name).copied().or_else(|| self.packed_refs.get(name))
+    }
+
+    pub(super) fn object(&self, file: &File, oid: &Oid) -> Result<Option<Object>> {
+        let object = if let Some(extent) = self.loose.get(oid) {
+            read_loose(file, *extent)
+        } else {
+            let mut found = None;
+            for pack in self.packs.iter() {
+                if let Some(offset) = pack.index.find(file, oid)? {
+                    found = Some((pack, offset));
+                    break;
+                }
+            }
+            let Some((pack, offset)) = found else { return Ok(None) };
+            pack.read(file, offset).map(|(object, _)| object)
+        };
+        let object = object.map_err(|e| e.at(format_args!("object {oid}")))?;
+        if hash_object(object.kind, &object.data) != *oid {
+            return Err(Error::damaged(format!("object {oid}: its content does not match its name")));
+        }
+        Ok(Some(object))
+    }
+
+    pub(super) fn contains(&self, file: &File, oid: &Oid) -> Result<bool> {
+        if self.loose.contains_key(oid) {
+            return Ok(true);
+        }
+        for pack in self.packs.iter() {
+            if pack.index.find(file, oid)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Reads a loose object without comparing it with its name.
+pub(super) fn read_loose(file: &File, extent: Extent) -> Result<Object> {
+    // Deflate adds at most five bytes for each 16 KiB.
+    if extent.size > MAX_OBJECT + MAX_OBJECT / 1024 {
+        return Err(Error::damaged("it is too large"));
+    }
+    let mut step = 4096;
+    let (object, used) = decode_loose(|done| {
+        let len = step.min(extent.size.saturating_sub(done));
+        step = 64 << 10;
+        read_range(file, extent.at + done, usize::try_from(len).unwrap_or_default())
+    })?;
+    if used != extent.size {
+        return Err(Error::damaged("something follows its compressed data"));
+    }
+    Ok(object)
+}
+
+/// Reads a whole small member.
+pub(super) fn read_slot(file: &File, extent: Extent) -> Result<Vec<u8>> {
+    let len = usize::try_from(extent.size.min(MAX_SLOT)).unwrap_or_default();
+    read_range(file, extent.at, len)
+}

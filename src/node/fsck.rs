@@ -1,0 +1,323 @@
+//! Checking every layer of a keynode: tar, git objects, references, digests, signatures, and that each message opens with
+//! the node's key and is in its place.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::checkpoint;
+use super::commit::Commit;
+use super::id::ItemId;
+use super::keynode::LARGEST_VALUE;
+use super::log::{REFERENCE, Reader};
+use super::namespace::{Head, Namespace};
+use super::objects::{Files, commit, object, unproven_commit, value};
+use super::parallel;
+use super::slot::slots;
+use super::snapshot::Snapshot;
+use super::version;
+use crate::archive::{Archive, ObjectKind, Tail};
+use crate::crypto::{Certificate, Locked, NodeKey, open};
+use crate::error::{Error, Result};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Note,
+    /// Something that no longer matters is wrong.
+    Warning,
+    /// Something is damaged or forged.
+    Error,
+}
+
+/// One thing that a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where: a member of the archive, a reference, a secret.
+    pub place: String,
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// What was checked and found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// In the order of the layers.
+    pub findings: Vec<Finding>,
+    /// Transactions of the log whose signatures were checked.
+    pub transactions: usize,
+    /// Secrets whose branches were checked.
+    pub secrets: usize,
+    /// Commits of secrets whose signatures were checked.
+    pub commits: usize,
+    /// Messages that were opened with the node's key; none without it.
+    pub messages: usize,
+}
+
+impl Report {
+    /// Whether anything is damaged.
+    pub fn is_clean(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity < Severity::Error)
+    }
+
+    fn add(&mut self, severity: Severity, place: impl fmt::Display, what: impl fmt::Display) {
+        self.findings.push(Finding { severity, place: place.to_string(), what: what.to_string() });
+    }
+
+    fn error(&mut self, place: impl fmt::Display, what: &Error) {
+        self.add(Severity::Error, place, what);
+    }
+}
+
+/// Checks a keynode; without its key, what can be checked without.
+///
+/// # Errors
+/// The file cannot be read at all, or is not a keynode.
+pub fn fsck(path: &Path, key: Option<&NodeKey>) -> Result<Report> {
+    let archive = Archive::open(path)?;
+    let mut report = Report::default();
+    for problem in archive.problems() {
+        report.add(Severity::Error, path.display(), problem);
+    }
+    if let Tail::Unfinished { from, to } = archive.tail() {
+        let what = format!("bytes {from} to {to} are an unfinished transaction; the next write cuts it off");
+        report.add(Severity::Note, path.display(), what);
+    }
+    if let Err(error) = slots(&archive) {
+        report.error("unlock", &error);
+    }
+    match key {
+        Some(key) => check_with_key(&archive, key, &mut report),
+        None => check_without_key(&archive, &mut report),
+    }
+    Ok(report)
+}
+
+/// The log by the certificate that the file itself carries: consistent, though perhaps somebody else's.
+fn check_without_key(archive: &Archive, report: &mut Report) {
+    let certificate = || -> Result<Certificate> {
+        let oid = archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
+        let (commit, _) = unproven_commit(archive, &oid)?;
+        Certificate::parse(&Files::read(archive, &commit, &mut HashMap::new())?.blob(archive, "cert.asc")?)
+    };
+    match certificate() {
+        Ok(certificate) => {
+            let heads = check_log(archive, &certificate, report);
+            check_branches(archive, &certificate, None, heads.into_iter().collect(), report);
+            report.add(Severity::Note, "messages", "not opened: that takes the keynode's key");
+        }
+        Err(error) => report.error(REFERENCE, &error),
+    }
+}
+
+fn check_with_key(archive: &Archive, key: &NodeKey, report: &mut Report) {
+    let certificate = key.certificate();
+    let heads = check_log(archive, certificate, report);
+    let mut reader = Reader::new(archive, key);
+    let rebuilt = reader.head().and_then(|(head, reference)| reader.rebuild(head, reference));
+    let rebuilt = match rebuilt {
+        Ok(snapshot) => snapshot,
+        Err(error) => {
+            report.error(REFERENCE, &error);
+            return check_branches(archive, certificate, Some(key), heads.into_iter().collect(), report);
+        }
+    };
+    check_messages_of_log(&mut reader, &rebuilt, report);
+    check_checkpoint(&mut reader, &rebuilt, report);
+    let namespace = &rebuilt.namespace;
+    let mut logged: Vec<(ItemId, Head)> = Vec::new();
+    for item in namespace.items() {
+        match item.secret().map(|secret| secret.head) {
+            Some(Some(head)) => logged.push((item.id, head)),
+            Some(None) => report.add(Severity::Error, place(namespace, item.id), "the log names no head for it"),
+            None => {}
+        }
+    }
+    check_session_keys(archive, key, namespace, &logged, report);
+    check_branches(archive, certificate, Some(key), logged, report);
+}
+
+/// Every signature and digest of the log; returns the heads that it names last.
+fn check_log(archive: &Archive, certificate: &Certificate, report: &mut Report) -> HashMap<ItemId, Head> {
+    let mut heads = HashMap::new();
+    let Some(oid) = archive.reference(REFERENCE) else {
+        report.add(Severity::Error, REFERENCE, "there is no log");
+        return heads;
+    };
+    let mut chain = Vec::new();
+    let mut next = match unproven_commit(archive, &oid) {
+        Ok((_, reference)) => Some(reference),
+        Err(error) => {
+            report.error(REFERENCE, &error);
+            None
+        }
+    };
+    while let Some(reference) = next {
+        match commit(archive, &reference) {
+            Ok(commit) => {
+                next = commit.parents.first().copied();
+                chain.push((reference, commit));
+            }
+            Err(error) => {
+                report.error(format!("log, {}", reference.oid), &error);
+                break;
+            }
+        }
+    }
+    report.transactions += chain.len();
+    let checked = parallel::map(chain, |(reference, commit)| {
+        let sound =
+            commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &mut HashMap::new()).map(drop));
+        (reference, commit.heads, sound)
+    });
+    for (reference, set, sound) in checked.into_iter().rev() {
+        if let Err(error) = sound {
+            report.error(format!("log, {}", reference.oid), &error);
+        }
+        heads.extend(set);
+    }
+    heads
+}
+
+fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &mut Report) {
+    let mut messages = 0;
+    let result = reader.entries(snapshot.log, &mut |_| {
+        messages += 1;
+        Ok(ControlFlow::Continue(()))
+    });
+    report.messages += messages;
+    if let Err(error) = result {
+        report.error("log", &error);
+    }
+    let shares = || -> Result<()> {
+        let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &mut HashMap::new())?;
+        for (path, oid, _) in &files.files {
+            let place = match path.as_str() {
+                "shares.pgp" => "shares",
+                path if path.starts_with("grants/") => "grant",
+                _ => continue,
+            };
+            let message = object(reader.archive, oid, ObjectKind::Blob)?;
+            open(reader.key, &message, place, None, checkpoint::LARGEST).map_err(|e| e.at(path))?;
+        }
+        Ok(())
+    };
+    if let Err(error) = shares() {
+        report.error("log", &error);
+    }
+}
+
+/// The checkpoint must say what the log says.
+fn check_checkpoint(reader: &mut Reader<'_>, rebuilt: &Snapshot, report: &mut Report) {
+    let loaded = checkpoint::find(reader.archive, reader.key).and_then(|found| {
+        checkpoint::read(reader.archive, reader.key, found)?;
+        reader.load()
+    });
+    match loaded {
+        Ok(loaded) => {
+            let (mut one, mut other) = (Locked::default(), Locked::default());
+            loaded.namespace.write(&mut one);
+            rebuilt.namespace.write(&mut other);
+            if one != other {
+                report.add(Severity::Error, checkpoint::REFERENCE, "it does not say what the log says");
+            }
+        }
+        Err(error) => report.error(checkpoint::REFERENCE, &error),
+    }
+}
+
+/// The keys in the namespace must open the heads.
+fn check_session_keys(
+    archive: &Archive,
+    key: &NodeKey,
+    namespace: &Namespace,
+    heads: &[(ItemId, Head)],
+    report: &mut Report,
+) {
+    let results = parallel::map(heads.to_vec(), |(id, head)| {
+        let known = &namespace.item(id)?.secret()?.line;
+        let opened = commit(archive, &head.commit)
+            .and_then(|commit| value(archive, &commit))
+            .and_then(|message| open(key, &message, &id.to_string(), Some(&known.key), LARGEST_VALUE));
+        match opened {
+            Ok(opened) if opened.data.len() as u64 == known.size => None,
+            Ok(_) => Some((id, Error::damaged("its size is not the one that the log names"))),
+            Err(error) => Some((id, error)),
+        }
+    });
+    for (id, error) in results.into_iter().flatten() {
+        report.error(place(namespace, id), &error);
+    }
+}
+
+/// Every commit of every secret: digest, signature, content, and with the key the message by its PKESK.
+fn check_branches(
+    archive: &Archive,
+    certificate: &Certificate,
+    key: Option<&NodeKey>,
+    heads: Vec<(ItemId, Head)>,
+    report: &mut Report,
+) {
+    report.secrets += heads.len();
+    let known: HashSet<String> = heads.iter().map(|(id, _)| id.reference()).collect();
+    for (name, oid) in archive.references("refs/heads/secrets/") {
+        if !known.contains(&name) {
+            report.add(Severity::Warning, &name, format!("{oid} is not a secret that the log knows; it is ignored"));
+        }
+    }
+    let results = parallel::map(heads, |(id, head)| {
+        let mut findings = Vec::new();
+        if archive.reference(&id.reference()) != Some(head.commit.oid) {
+            findings.push((Severity::Warning, id.reference(), "it disagrees with the log, which counts".to_owned()));
+        }
+        let mut commits = Vec::new();
+        let walked = version::walk(archive, &head, &mut |reference, commit| {
+            commits.push(reference);
+            if let Err(error) = check_commit(archive, certificate, key, id, commit) {
+                findings.push((Severity::Error, format!("secret {id}, {}", reference.oid), error.to_string()));
+            }
+            true
+        });
+        let numbered = walked.and_then(|()| version::versions(archive, &head).map(drop));
+        if let Err(error) = numbered {
+            findings.push((Severity::Error, format!("secret {id}"), error.to_string()));
+        }
+        (findings, commits.len())
+    });
+    for (findings, commits) in results {
+        report.commits += commits;
+        report.messages += if key.is_some() { commits } else { 0 };
+        for (severity, place, what) in findings {
+            report.add(severity, place, what);
+        }
+    }
+}
+
+fn check_commit(
+    archive: &Archive,
+    certificate: &Certificate,
+    key: Option<&NodeKey>,
+    id: ItemId,
+    commit: &Commit,
+) -> Result<()> {
+    commit.verify(certificate)?;
+    let message = value(archive, commit)?;
+    match key {
+        Some(key) => open(key, &message, &id.to_string(), None, LARGEST_VALUE).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn place(namespace: &Namespace, id: ItemId) -> String {
+    namespace.path_of(id).filter(|path| !path.is_root()).map_or_else(|| format!("secret {id}"), |path| path.to_string())
+}

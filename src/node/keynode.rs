@@ -1,0 +1,305 @@
+//! A keynode, unlocked: reading it, and keeping up with its file.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use log::info;
+use parking_lot::{Mutex, RwLock};
+
+use super::change::SecretLine;
+use super::id::{CommitRef, ItemId};
+use super::log::{LogEntry, Reader};
+use super::memory::Memory;
+use super::objects::value;
+use super::snapshot::Snapshot;
+use super::transaction::genesis;
+use super::version::{self, Version};
+use crate::archive::{self, Archive};
+use crate::crypto::{
+    Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, slot::seal_for_passphrase,
+};
+use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
+
+/// The most bytes that a value may have when it is read, whatever limit its writer had.
+pub const LARGEST_VALUE: usize = 1 << 30;
+
+/// How to open a keynode.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Never write to it.
+    pub read_only: bool,
+    /// Take a file that is older than what was seen before.
+    pub allow_rollback: bool,
+    /// The node that it must be.
+    pub node: Option<Fingerprint>,
+}
+
+/// How to make one.
+#[derive(Debug)]
+pub struct InitOptions {
+    /// Which kinds of keys and messages.
+    pub profile: Profile,
+    /// The passphrase of its first slot; `None`: no slot, the key is kept elsewhere.
+    pub passphrase: Option<Locked>,
+}
+
+/// An unlocked keynode, to be shared between threads.
+#[derive(Debug)]
+pub struct Keynode {
+    pub(super) path: PathBuf,
+    pub(super) key: NodeKey,
+    pub(super) memory: Memory,
+    read_only: Option<String>,
+    state: RwLock<Arc<Snapshot>>,
+    /// Held by the one transaction of this process, before the file's lock.
+    pub(super) writing: Mutex<()>,
+}
+
+/// A value sealed for a secret, ready to be written.
+#[derive(Debug)]
+pub struct SealedValue {
+    pub(super) id: ItemId,
+    pub(super) size: u64,
+    pub(super) message: Vec<u8>,
+    pub(super) key: SessionKey,
+}
+
+impl SealedValue {
+    /// The secret that it is for.
+    pub fn id(&self) -> ItemId {
+        self.id
+    }
+
+    /// Bytes of plaintext.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl Keynode {
+    /// Makes a new keynode and its file.
+    ///
+    /// # Errors
+    /// The file exists or cannot be made.
+    pub fn init(path: &Path, options: &InitOptions) -> Result<Self> {
+        Self::init_with_key(path, NodeKey::generate(options.profile)?, options.passphrase.as_ref())
+    }
+
+    /// Makes a new keynode whose key was made before, so that the key is safe in its place before anything needs it.
+    ///
+    /// # Errors
+    /// The file exists or cannot be made.
+    pub fn init_with_key(path: &Path, key: NodeKey, passphrase: Option<&Locked>) -> Result<Self> {
+        Self::init_in(path, key, passphrase, Memory::of_user())
+    }
+
+    pub(super) fn init_in(path: &Path, key: NodeKey, passphrase: Option<&Locked>, memory: Memory) -> Result<Self> {
+        let mut slots = Vec::new();
+        if let Some(passphrase) = passphrase {
+            slots.push((super::slot::PASSPHRASE.to_owned(), seal_for_passphrase(&key, passphrase)?));
+        }
+        let archive = archive::create(path, genesis(&key, slots)?)?;
+        let path = canonical(path)?;
+        // Read back as anybody would, so that nothing is handed out that cannot be opened.
+        let snapshot = Reader::new(&archive, &key).load()?;
+        memory.pin(&path, &key.fingerprint());
+        memory.remember(&key.fingerprint(), &snapshot.log);
+        let state = RwLock::new(Arc::new(snapshot));
+        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()) })
+    }
+
+    pub(super) fn open(archive: Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
+        Self::open_in(archive, key, options, Memory::of_user())
+    }
+
+    pub(super) fn open_in(archive: Archive, key: NodeKey, options: &OpenOptions, memory: Memory) -> Result<Self> {
+        let path = canonical(archive.path())?;
+        let node = key.fingerprint();
+        if let Some(wanted) = options.node.clone().or_else(|| memory.node_at(&path))
+            && wanted != node
+        {
+            return Err(Error::new(
+                Kind::Diverged,
+                format!("another keynode than before: {node} in place of {wanted}"),
+            )
+            .hint(format!("if that is meant, say --node {node}")));
+        }
+        let mut reader = Reader::new(&archive, &key);
+        let snapshot = reader.load()?;
+        let remembered = memory.last_commit(&node);
+        if let Some(seen) = remembered
+            && !options.allow_rollback
+            && seen != snapshot.log
+            && !reader.contains(snapshot.log, &seen)?
+        {
+            return Err(Error::new(
+                Kind::Diverged,
+                format!("older than what was seen before, or a diverged copy: it lacks transaction {}", seen.oid),
+            )
+            .hint("use the newest copy; if going back is meant (a restored backup), say --allow-rollback"));
+        }
+        if remembered != Some(snapshot.log) {
+            archive.sync()?;
+            memory.remember(&node, &snapshot.log);
+        }
+        if memory.node_at(&path).as_ref() != Some(&node) {
+            memory.pin(&path, &node);
+        }
+        let read_only =
+            if options.read_only { Some("it was opened read-only".to_owned()) } else { archive::unwritable(&path) };
+        Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()) })
+    }
+
+    /// The node's key.
+    pub fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    /// The file, symlinks resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Why nothing can be written; `None` where it can.
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
+    /// The state last seen.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.read().clone()
+    }
+
+    pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {
+        *self.state.write() = snapshot;
+    }
+
+    /// Looks at the file again; true where a new state stands.
+    ///
+    /// # Errors
+    /// The file is gone, damaged, another node's or older than before; the present state stays.
+    pub fn refresh(&self) -> Result<bool> {
+        let _writing = self.writing.lock();
+        let present = self.snapshot();
+        match present.archive.refresh()? {
+            Some(archive) => self.adopt(&present, &archive).map(|new| new.log != present.log),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes over what an archive holds, if it goes on from the present state.
+    pub(super) fn adopt(&self, present: &Arc<Snapshot>, archive: &Archive) -> Result<Arc<Snapshot>> {
+        let Some(new) = Reader::new(archive, &self.key).advance(present)? else {
+            return Err(Error::new(Kind::Diverged, "the file was replaced by an older or a diverged copy")
+                .hint("put the newest copy back; what was verified before can still be read"));
+        };
+        let new = Arc::new(new);
+        if new.log != present.log {
+            archive.sync()?;
+            self.memory.remember(&self.key.fingerprint(), &new.log);
+        }
+        self.publish(new.clone());
+        Ok(new)
+    }
+
+    /// Decrypts and verifies the present value of a secret: no public-key operation, no lock held.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] says which check failed; [`Kind::NotFound`] for what is no secret.
+    pub fn read_head(&self, snapshot: &Snapshot, id: ItemId) -> Result<Locked> {
+        let (line, commit) = secret(snapshot, id)?;
+        self.read_commit(snapshot, id, &commit, Some(&line.key))
+    }
+
+    /// Decrypts an earlier version.
+    ///
+    /// # Errors
+    /// As [`Self::read_head`].
+    pub fn read_version(&self, snapshot: &Snapshot, id: ItemId, version: &Version) -> Result<Locked> {
+        let (line, commit) = secret(snapshot, id)?;
+        let known = (commit == version.commit).then_some(&line.key);
+        self.read_commit(snapshot, id, &version.commit, known)
+    }
+
+    fn read_commit(
+        &self,
+        snapshot: &Snapshot,
+        id: ItemId,
+        commit: &CommitRef,
+        known: Option<&SessionKey>,
+    ) -> Result<Locked> {
+        let commit = super::objects::commit(&snapshot.archive, commit)?;
+        let message = value(&snapshot.archive, &commit)?;
+        Ok(open(&self.key, &message, &id.to_string(), known, LARGEST_VALUE)?.data)
+    }
+
+    /// All versions of a secret, oldest first.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`], or [`Kind::NotFound`] for what is no secret.
+    pub fn versions(&self, snapshot: &Snapshot, id: ItemId) -> Result<Vec<Version>> {
+        let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+        match state.and_then(|secret| secret.head()) {
+            Some(head) => version::versions(&snapshot.archive, &head),
+            None => Err(Error::not_found(format!("{id}: no such secret"))),
+        }
+    }
+
+    /// Seals a value for a secret; nothing is written yet and no lock is held.
+    ///
+    /// # Errors
+    /// Those of the cryptographic library.
+    pub fn seal(&self, id: ItemId, data: &[u8]) -> Result<SealedValue> {
+        let sealed = seal(&self.key, &id.to_string(), data, Padding::Value)?;
+        let size = data.len() as u64;
+        Ok(SealedValue { id, size, message: sealed.message, key: sealed.session_key })
+    }
+
+    /// The state after the last transaction not later than `when`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]: the keynode is younger.
+    pub fn snapshot_at(&self, when: Timestamp) -> Result<Arc<Snapshot>> {
+        let present = self.snapshot();
+        let mut reader = Reader::new(&present.archive, &self.key);
+        match reader.find_date(present.log, when)? {
+            Some((_, reference)) if reference == present.log => Ok(present),
+            Some((commit, reference)) => reader.rebuild(commit, reference).map(Arc::new),
+            None => Err(Error::not_found("the keynode is younger than that")),
+        }
+    }
+
+    /// Visits the log from a state back, newest first.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`], and what `visit` says.
+    pub fn log(&self, snapshot: &Snapshot, visit: &mut dyn FnMut(LogEntry) -> Result<ControlFlow<()>>) -> Result<()> {
+        Reader::new(&snapshot.archive, &self.key).entries(snapshot.log, visit)
+    }
+
+    /// Rewrites the file without what nobody needs any more; no version goes.
+    ///
+    /// # Errors
+    /// It cannot be written, or no file can be put in its place.
+    pub fn compact(&self) -> Result<super::compaction::Compaction> {
+        let mut transaction = self.begin()?;
+        let compaction = transaction.compact_now()?;
+        info!("{}: compacted from {} to {} bytes", self.path.display(), compaction.before, compaction.after);
+        Ok(compaction)
+    }
+}
+
+/// The line and the head's commit of a secret.
+fn secret(snapshot: &Snapshot, id: ItemId) -> Result<(&SecretLine, CommitRef)> {
+    let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+    match state.and_then(|secret| Some((&secret.line, secret.head?.commit))) {
+        Some(found) => Ok(found),
+        None => Err(Error::not_found(format!("{id}: no such secret"))),
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|e| Error::io("find", path, e))
+}

@@ -1,0 +1,326 @@
+//! The control branch: reading it, and bringing a state up to date with it.
+//!
+//! The log is the truth. Its head is believed by the node's signature, everything below by `Parent` digests. Opening
+//! takes the checkpoint and replays what came since; it never depends on the number of versions.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use log::warn;
+
+use super::attributes::Attributes;
+use super::change::Change;
+use super::checkpoint::{self, LARGEST};
+use super::commit::Commit;
+use super::id::{CommitRef, ItemId};
+use super::namespace::{Head, Namespace};
+use super::objects::{Files, commit, unproven_commit};
+use super::snapshot::{Carried, Since, Snapshot};
+use crate::archive::{Archive, Oid};
+use crate::crypto::{Epoch, NodeKey, Sha256, open};
+use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
+
+/// The reference of the log's head.
+pub(super) const REFERENCE: &str = "refs/heads/keynode";
+/// The file of a control commit that says what changed.
+pub(super) const CHANGE_FILE: &str = "change.pgp";
+/// What a change is bound to.
+pub(super) const CHANGE: &str = "change";
+
+/// One transaction of the log, as its readers see it.
+#[derive(Debug)]
+pub struct LogEntry {
+    /// The control commit.
+    pub commit: CommitRef,
+    /// When.
+    pub date: Timestamp,
+    /// What it did, in order.
+    pub changes: Vec<Change>,
+    /// Heads that it set.
+    pub heads: Vec<(ItemId, Head)>,
+}
+
+/// Reads the log of one archive with one key.
+pub(super) struct Reader<'a> {
+    pub archive: &'a Archive,
+    pub key: &'a NodeKey,
+    epochs: Vec<Arc<Epoch>>,
+    digests: HashMap<Oid, Sha256>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(archive: &'a Archive, key: &'a NodeKey) -> Self {
+        Self { archive, key, epochs: Vec::new(), digests: HashMap::new() }
+    }
+
+    /// The log's head, its signature checked.
+    pub fn head(&self) -> Result<(Commit, CommitRef)> {
+        let oid = self.archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
+        let (head, reference) = unproven_commit(self.archive, &oid)?;
+        head.verify(self.key.certificate()).map_err(|e| e.at("the log's head"))?;
+        if head.log.is_some() {
+            return Err(Error::damaged("the log's head is a checkpoint"));
+        }
+        Ok((head, reference))
+    }
+
+    /// The state at the log's head, from the checkpoint where it serves, else from the log's beginning.
+    pub fn load(&mut self) -> Result<Snapshot> {
+        let (head, reference) = self.head()?;
+        match checkpoint::find(self.archive, self.key) {
+            Ok(found) => {
+                let log = found.2;
+                let pending = self.walk(head, reference, Some(log))?;
+                match checkpoint::read(self.archive, self.key, found) {
+                    Ok(checkpoint) => {
+                        let epoch = Arc::new(checkpoint.epoch);
+                        return self.replay(checkpoint.namespace, log, epoch, Some(checkpoint.reference), pending);
+                    }
+                    Err(error) => warn!("checkpoint: {error}; reading the whole log instead"),
+                }
+            }
+            Err(error) => warn!("{error}; reading the whole log instead"),
+        }
+        let (head, reference) = self.head()?;
+        self.rebuild(head, reference)
+    }
+
+    /// The state at a commit of the log, from the log's beginning.
+    pub fn rebuild(&mut self, head: Commit, reference: CommitRef) -> Result<Snapshot> {
+        let pending = self.walk(head, reference, None)?;
+        let Some((first, _)) = pending.last() else { return Err(Error::damaged("the log is empty")) };
+        let files = Files::read(self.archive, first, &mut self.digests)?;
+        let message = files.blob(self.archive, CHANGE_FILE)?;
+        let opened = open(self.key, &message, CHANGE, None, LARGEST)?;
+        let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
+        self.replay(Namespace::new(Attributes::new(0o755)), reference, epoch, None, pending)
+    }
+
+    /// The state at the present head, from an earlier state; `None` where the log does not contain that state.
+    pub fn advance(&mut self, old: &Snapshot) -> Result<Option<Snapshot>> {
+        let (head, reference) = self.head()?;
+        let Some(pending) = self.walk_to(head, reference, &old.log)? else { return Ok(None) };
+        let found =
+            checkpoint::find(self.archive, self.key).ok().filter(|(_, found, _)| Some(*found) != old.checkpoint);
+        // How many of the new transactions the newer checkpoint leaves out.
+        let beyond = found.as_ref().and_then(|(.., log)| {
+            let position = pending.iter().position(|(_, reference)| reference == log);
+            position.or_else(|| (*log == old.log).then_some(pending.len()))
+        });
+        let mut new = self.replay(old.namespace.clone(), old.log, old.epoch.clone(), old.checkpoint, pending)?;
+        match (found, beyond) {
+            (Some((commit, reference, _)), Some(beyond)) => {
+                new.checkpoint = Some(reference);
+                if beyond == 0 {
+                    new.epoch = Arc::new(checkpoint::epoch(self.archive, self.key, &commit)?);
+                }
+                new.since = Since { transactions: beyond, lines: new.since.lines.min(4 * beyond) };
+            }
+            _ => {
+                new.since.transactions += old.since.transactions;
+                new.since.lines += old.since.lines;
+            }
+        }
+        Ok(Some(new))
+    }
+
+    /// Commits from a head down first parents, newest first, to `until` (left out) or the log's beginning.
+    fn walk(&self, head: Commit, reference: CommitRef, until: Option<CommitRef>) -> Result<Vec<(Commit, CommitRef)>> {
+        let Some(until) = until else {
+            let mut all = Vec::new();
+            self.descend(head, reference, &mut |commit, reference| {
+                all.push((commit, reference));
+                true
+            })?;
+            return Ok(all);
+        };
+        self.walk_to(head, reference, &until)?.ok_or_else(|| {
+            Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
+                .hint("this file was put together from different states; use another copy, or fsck --repair")
+        })
+    }
+
+    fn walk_to(
+        &self,
+        head: Commit,
+        reference: CommitRef,
+        until: &CommitRef,
+    ) -> Result<Option<Vec<(Commit, CommitRef)>>> {
+        let mut pending = Vec::new();
+        let mut met = false;
+        self.descend(head, reference, &mut |commit, reference| {
+            met = reference == *until;
+            if !met {
+                pending.push((commit, reference));
+            }
+            !met
+        })?;
+        Ok(met.then_some(pending))
+    }
+
+    /// Visits commits down first parents until `visit` has enough.
+    fn descend(
+        &self,
+        head: Commit,
+        reference: CommitRef,
+        visit: &mut dyn FnMut(Commit, CommitRef) -> bool,
+    ) -> Result<()> {
+        let (mut at, mut reference) = (head, reference);
+        loop {
+            let parent = at.parents.first().copied();
+            if !visit(at, reference) {
+                return Ok(());
+            }
+            let Some(parent) = parent else { return Ok(()) };
+            at = commit(self.archive, &parent).map_err(|e| e.at("log"))?;
+            reference = parent;
+        }
+    }
+
+    /// Whether `wanted` is `head` or one of its ancestors, by any parent.
+    pub fn contains(&self, head: CommitRef, wanted: &CommitRef) -> Result<bool> {
+        let mut queue = VecDeque::from([head]);
+        let mut seen = HashSet::new();
+        while let Some(reference) = queue.pop_front() {
+            if reference == *wanted {
+                return Ok(true);
+            }
+            if seen.insert(reference.oid) {
+                queue.extend(commit(self.archive, &reference)?.parents);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Applies transactions, given newest first.
+    fn replay(
+        &mut self,
+        mut namespace: Namespace,
+        base: CommitRef,
+        epoch: Arc<Epoch>,
+        checkpoint: Option<CommitRef>,
+        pending: Vec<(Commit, CommitRef)>,
+    ) -> Result<Snapshot> {
+        self.epochs.push(epoch.clone());
+        let mut since = Since::default();
+        let (mut log, mut date, mut carried, mut last_epoch) = (base, 0, None, epoch);
+        for (commit, reference) in pending.into_iter().rev() {
+            let files = Files::read(self.archive, &commit, &mut self.digests)?;
+            let (changes, epoch) = self.changes(&files)?;
+            let at = |e: Error| e.at(format!("transaction {}", reference.oid));
+            let when = changes.date;
+            for change in &changes.lines {
+                if matches!(change, Change::Former { .. }) {
+                    return Err(at(Error::damaged("a former name in a change")));
+                }
+                namespace.apply(change, Some(when)).map_err(|e| at(Error::damaged(e.message())))?;
+            }
+            for (id, head) in &commit.heads {
+                namespace.set_head(*id, *head).map_err(at)?;
+            }
+            since.transactions += 1;
+            since.lines += changes.lines.len();
+            (log, date, carried, last_epoch) = (reference, commit.date, Some(files), epoch);
+        }
+        let carried = match carried {
+            Some(files) => files,
+            None => {
+                let at = commit(self.archive, &base)?;
+                date = at.date;
+                Files::read(self.archive, &at, &mut self.digests)?
+            }
+        };
+        Ok(Snapshot {
+            archive: self.archive.clone(),
+            namespace,
+            log,
+            date,
+            carried: Arc::new(Carried::from(carried)),
+            epoch: last_epoch,
+            checkpoint,
+            since,
+        })
+    }
+
+    /// What a transaction changed.
+    fn changes(&mut self, files: &Files) -> Result<(Lines, Arc<Epoch>)> {
+        let message = files.blob(self.archive, CHANGE_FILE)?;
+        let known = self.epochs.iter().rev().find(|epoch| epoch.covers(&message)).cloned();
+        let opened = open(self.key, &message, CHANGE, known.as_deref().map(Epoch::session_key), LARGEST)?;
+        let epoch = match known {
+            Some(epoch) => epoch,
+            None => {
+                let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
+                self.epochs.push(epoch.clone());
+                epoch
+            }
+        };
+        Ok((Lines::parse(&opened.data)?, epoch))
+    }
+
+    /// Visits the log, newest first, until `visit` breaks off.
+    pub fn entries(
+        &mut self,
+        head: CommitRef,
+        visit: &mut dyn FnMut(LogEntry) -> Result<std::ops::ControlFlow<()>>,
+    ) -> Result<()> {
+        let mut next = Some(head);
+        while let Some(reference) = next {
+            let commit = commit(self.archive, &reference)?;
+            next = commit.parents.first().copied();
+            let files = Files::read(self.archive, &commit, &mut self.digests)?;
+            let (changes, _) = self.changes(&files)?;
+            let date = Timestamp::from_seconds(commit.date);
+            let entry = LogEntry { commit: reference, date, changes: changes.lines, heads: commit.heads };
+            if visit(entry)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest commit not later than `when`.
+    pub fn find_date(&self, head: CommitRef, when: Timestamp) -> Result<Option<(Commit, CommitRef)>> {
+        let mut next = Some(head);
+        while let Some(reference) = next {
+            let commit = commit(self.archive, &reference)?;
+            if Timestamp::from_seconds(commit.date) <= when {
+                return Ok(Some((commit, reference)));
+            }
+            next = commit.parents.first().copied();
+        }
+        Ok(None)
+    }
+}
+
+impl From<Files> for Carried {
+    fn from(files: Files) -> Self {
+        let entries = files.entries.into_iter().filter(|entry| entry.name != CHANGE_FILE.as_bytes()).collect();
+        let kept = files.files.into_iter().filter(|(path, ..)| path != CHANGE_FILE);
+        Self { entries, digests: kept.map(|(path, _, digest)| (path, digest)).collect() }
+    }
+}
+
+/// The text of a change: `date <time>`, then a line for each [`Change`].
+pub(super) struct Lines {
+    pub date: Timestamp,
+    pub lines: Vec<Change>,
+}
+
+impl Lines {
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        let mut lines = text.split(|&b| b == b'\n');
+        let date = lines.next().and_then(|line| std::str::from_utf8(line.strip_prefix(b"date\t")?).ok()?.parse().ok());
+        let date = date.ok_or_else(|| Error::damaged("a change has no date"))?;
+        let lines = lines.filter(|line| !line.is_empty()).map(Change::parse).collect::<Result<_>>()?;
+        Ok(Self { date, lines })
+    }
+
+    pub fn write(date: Timestamp, changes: &[Change], out: &mut crate::crypto::Locked) {
+        out.extend_from_slice(format!("date\t{date}\n").as_bytes());
+        for change in changes {
+            change.write(out);
+        }
+    }
+}

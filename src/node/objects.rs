@@ -1,0 +1,131 @@
+//! Commits and files read from the archive, each checked against what vouches for it before it is used.
+
+use std::collections::HashMap;
+
+use super::commit::{Commit, content_digest};
+use super::id::CommitRef;
+use crate::archive::{Archive, NewObject, ObjectKind, Oid, TreeEntry, parse_tree, tree};
+use crate::crypto::{Sha256, sha256};
+use crate::error::{Error, Result};
+
+/// The one file of a secret's commit.
+pub(super) const VALUE: &str = "value.pgp";
+
+/// An object of the kind wanted.
+pub(super) fn object(archive: &Archive, oid: &Oid, kind: ObjectKind) -> Result<Vec<u8>> {
+    match archive.object(oid)? {
+        Some(object) if object.kind == kind => Ok(object.data),
+        Some(_) => Err(Error::damaged(format!("object {oid} is of the wrong kind"))),
+        None => Err(Error::damaged(format!("object {oid} is missing"))),
+    }
+}
+
+/// A commit that something trusted names.
+///
+/// # Errors
+/// [`crate::error::Kind::Damaged`]: missing, not what the digest says, or malformed.
+pub(super) fn commit(archive: &Archive, reference: &CommitRef) -> Result<Commit> {
+    let raw = object(archive, &reference.oid, ObjectKind::Commit)?;
+    if sha256(&raw) != reference.digest {
+        return Err(Error::damaged(format!("commit {} is not the one that the log names", reference.oid)));
+    }
+    Commit::parse(&raw)
+}
+
+/// A commit that only a reference names: its digest is computed, its signature still to be checked.
+pub(super) fn unproven_commit(archive: &Archive, oid: &Oid) -> Result<(Commit, CommitRef)> {
+    let raw = object(archive, oid, ObjectKind::Commit)?;
+    let reference = CommitRef { oid: *oid, digest: sha256(&raw) };
+    Ok((Commit::parse(&raw)?, reference))
+}
+
+/// The message of a secret's commit, whose tree holds nothing else.
+pub(super) fn value(archive: &Archive, commit: &Commit) -> Result<Vec<u8>> {
+    let entries = parse_tree(&object(archive, &commit.tree, ObjectKind::Tree)?)?;
+    match entries.as_slice() {
+        [entry] if entry.name == VALUE.as_bytes() && !entry.directory => {
+            let message = object(archive, &entry.oid, ObjectKind::Blob)?;
+            if content_digest(&[(VALUE.to_owned(), sha256(&message))]) == commit.content {
+                Ok(message)
+            } else {
+                Err(Error::damaged(format!("the value in tree {} is not the one that was signed", commit.tree)))
+            }
+        }
+        _ => Err(Error::damaged(format!("tree {} is not that of a secret", commit.tree))),
+    }
+}
+
+/// All files of a commit's tree, directories one level deep, checked against its `Content`.
+pub(super) struct Files {
+    /// The tree itself.
+    pub entries: Vec<TreeEntry>,
+    /// Path, object and digest of each file in the order of the paths.
+    pub files: Vec<(String, Oid, Sha256)>,
+}
+
+impl Files {
+    /// Reads and checks a tree. `known` remembers the digests of blobs that many trees share.
+    pub fn read(archive: &Archive, commit: &Commit, known: &mut HashMap<Oid, Sha256>) -> Result<Self> {
+        let entries = parse_tree(&object(archive, &commit.tree, ObjectKind::Tree)?)?;
+        let mut files = Vec::new();
+        for entry in &entries {
+            let name = ascii(&entry.name)?;
+            if entry.directory {
+                for below in parse_tree(&object(archive, &entry.oid, ObjectKind::Tree)?)? {
+                    if below.directory {
+                        return Err(Error::damaged(format!("tree {} is deeper than a keynode has them", entry.oid)));
+                    }
+                    files.push((format!("{name}/{}", ascii(&below.name)?), below.oid));
+                }
+            } else {
+                files.push((name, entry.oid));
+            }
+        }
+        files.sort_unstable();
+        let mut digested = Vec::with_capacity(files.len());
+        for (path, oid) in files {
+            let digest = match known.get(&oid) {
+                Some(digest) => *digest,
+                None => *known.entry(oid).or_insert(sha256(&object(archive, &oid, ObjectKind::Blob)?)),
+            };
+            digested.push((path, oid, digest));
+        }
+        let lines: Vec<(String, Sha256)> = digested.iter().map(|(path, _, digest)| (path.clone(), *digest)).collect();
+        if content_digest(&lines) != commit.content {
+            return Err(Error::damaged(format!("tree {} is not the one that was signed", commit.tree)));
+        }
+        Ok(Self { entries, files: digested })
+    }
+
+    /// The blob of a file.
+    pub fn blob(&self, archive: &Archive, path: &str) -> Result<Vec<u8>> {
+        match self.files.iter().find(|(name, ..)| name == path) {
+            Some((_, oid, _)) => object(archive, oid, ObjectKind::Blob),
+            None => Err(Error::damaged(format!("a commit has no {path}"))),
+        }
+    }
+}
+
+/// Objects of a new tree: blobs, the tree itself, and what its `Content` trailer must say.
+pub(super) fn new_tree(files: Vec<(&str, Vec<u8>)>, objects: &mut Vec<NewObject>) -> (Oid, Sha256) {
+    let mut entries = Vec::with_capacity(files.len());
+    let mut digests = Vec::with_capacity(files.len());
+    for (name, data) in files {
+        digests.push((name.to_owned(), sha256(&data)));
+        let blob = NewObject::new(ObjectKind::Blob, data);
+        entries.push(TreeEntry { name: name.into(), oid: blob.oid, directory: false });
+        objects.push(blob);
+    }
+    digests.sort_unstable();
+    let object = NewObject::new(ObjectKind::Tree, tree(&entries));
+    let oid = object.oid;
+    objects.push(object);
+    (oid, content_digest(&digests))
+}
+
+fn ascii(name: &[u8]) -> Result<String> {
+    match std::str::from_utf8(name) {
+        Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err(Error::damaged("a tree has a name that no keynode has")),
+    }
+}

@@ -1,0 +1,237 @@
+//! The model against itself and against stock tools.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::*;
+use crate::error::Kind;
+use crate::time::Timestamp;
+
+/// A keynode in a directory of its own, with a state directory that is not the user's.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("app.pk")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    fn init(&self) -> Keynode {
+        let key = NodeKey::generate(Profile::Gnupg).unwrap();
+        Keynode::init_in(&self.file(), key, None, memory::Memory::at(&self.state())).unwrap()
+    }
+
+    fn reopen(&self, node: &Keynode) -> crate::error::Result<Keynode> {
+        let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
+        let archive = crate::archive::Archive::open(&self.file())?;
+        Keynode::open_in(archive, key, &OpenOptions::default(), memory::Memory::at(&self.state()))
+    }
+}
+
+fn path(text: &str) -> ItemPath {
+    ItemPath::parse(text.as_bytes()).unwrap()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+fn put(node: &Keynode, at: &str, data: &[u8]) {
+    put_in_session(node, at, data, Session::random());
+}
+
+fn put_in_session(node: &Keynode, at: &str, data: &[u8], session: Session) {
+    let mut transaction = node.begin().unwrap();
+    let (parent, last) = path(at).split().map(|(parent, last)| (parent, last.clone())).unwrap();
+    let mut directory = ItemId::ROOT;
+    for part in parent.components() {
+        let known = transaction.namespace().child(directory, part.as_bytes()).map(|item| item.id);
+        directory = match known {
+            Some(id) => id,
+            None => transaction.create_directory(directory, part, Attributes::new(0o755)).unwrap(),
+        };
+    }
+    match transaction.namespace().child(directory, last.as_bytes()).map(|item| item.id) {
+        Some(id) => transaction.write(node.seal(id, data).unwrap(), session, Timestamp::now()).unwrap(),
+        None => {
+            let former = transaction.namespace().former(&path(at)).last().copied();
+            let value = node.seal(former.unwrap_or_else(ItemId::random), data).unwrap();
+            transaction.create_secret(directory, &last, Attributes::new(0o600), value, session).unwrap();
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+fn get(node: &Keynode, at: &str) -> Vec<u8> {
+    let snapshot = node.snapshot();
+    let id = snapshot.namespace().resolve(&path(at)).unwrap().id;
+    node.read_head(&snapshot, id).unwrap().to_vec()
+}
+
+fn history(node: &Keynode, id: ItemId) -> Vec<Vec<u8>> {
+    let snapshot = node.snapshot();
+    let versions = node.versions(&snapshot, id).unwrap();
+    versions.iter().map(|v| node.read_version(&snapshot, id, v).unwrap().to_vec()).collect()
+}
+
+fn id_of(node: &Keynode, at: &str) -> ItemId {
+    node.snapshot().namespace().resolve(&path(at)).unwrap().id
+}
+
+fn run(program: &str, args: &[&str], directory: &Path) -> String {
+    let out = Command::new(program).args(args).current_dir(directory).output().unwrap();
+    assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+#[test]
+fn what_is_put_is_there_after_reopening() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "db/password", b"one");
+    put(&node, "db/password", b"two");
+    put(&node, "api", b"");
+    assert_eq!(get(&node, "db/password"), b"two");
+    let again = place.reopen(&node).unwrap();
+    assert_eq!(get(&again, "db/password"), b"two");
+    assert_eq!(get(&again, "api"), b"");
+    assert_eq!(history(&again, id_of(&again, "db/password")), [b"one", b"two"]);
+    assert_eq!(again.snapshot().namespace().secrets(), 2);
+    assert!(fsck(&place.file(), Some(again.key())).unwrap().findings.is_empty());
+}
+
+#[test]
+fn commits_of_one_session_are_one_version_until_another_comes_between() {
+    let place = Place::new();
+    let node = place.init();
+    let (one, other) = (Session::random(), Session::random());
+    put_in_session(&node, "s", b"a", one);
+    put_in_session(&node, "s", b"b", one);
+    put_in_session(&node, "s", b"c", other);
+    put_in_session(&node, "s", b"d", one);
+    assert_eq!(history(&node, id_of(&node, "s")), [b"b", b"c", b"d"]);
+}
+
+#[test]
+fn a_removed_secret_keeps_its_history_and_goes_on_with_it() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"old");
+    let id = id_of(&node, "s");
+    let mut transaction = node.begin().unwrap();
+    transaction.unlink(ItemId::ROOT, &name("s")).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(node.snapshot().namespace().former(&path("s")), [id]);
+    assert_eq!(node.snapshot().namespace().secrets(), 0);
+    let again = place.reopen(&node).unwrap();
+    put(&again, "s", b"new");
+    assert_eq!(id_of(&again, "s"), id);
+    assert_eq!(history(&again, id), [b"old", b"new"]);
+    assert!(again.snapshot().namespace().former(&path("s")).is_empty());
+}
+
+#[test]
+fn the_state_is_the_same_from_a_checkpoint_and_from_the_whole_log() {
+    let place = Place::new();
+    let node = place.init();
+    for n in 0..150 {
+        put(&node, &format!("d{}/s{}", n % 7, n % 40), format!("value {n}").as_bytes());
+    }
+    let mut transaction = node.begin().unwrap();
+    transaction.rename(ItemId::ROOT, &name("d1"), ItemId::ROOT, &name("moved")).unwrap();
+    let id = transaction.namespace().resolve(&path("d2/s2")).unwrap().id;
+    transaction.link(id, ItemId::ROOT, &name("hard")).unwrap();
+    transaction
+        .create_symlink(ItemId::random(), ItemId::ROOT, &name("soft"), b"d2/s2", Attributes::new(0o777))
+        .unwrap();
+    transaction.create_fifo(ItemId::random(), ItemId::ROOT, &name("pipe"), Attributes::new(0o644)).unwrap();
+    transaction.commit().unwrap();
+    let again = place.reopen(&node).unwrap();
+    let report = fsck(&place.file(), Some(again.key())).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(again.snapshot().namespace().item(id).unwrap().links(), 2);
+    node.compact().unwrap();
+    let report = fsck(&place.file(), Some(again.key())).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    // The other process notices the new file and goes on.
+    assert!(!again.refresh().unwrap());
+    put(&again, "after", b"compaction");
+    assert!(node.refresh().unwrap());
+    assert_eq!(get(&node, "after"), b"compaction");
+    assert_eq!(get(&node, "hard"), get(&node, "d2/s2"));
+}
+
+#[test]
+fn two_processes_write_in_turn_and_nothing_is_lost() {
+    let place = Place::new();
+    let one = place.init();
+    let other = place.reopen(&one).unwrap();
+    for n in 0..100 {
+        put(if n % 3 == 0 { &one } else { &other }, "s", format!("{n}").as_bytes());
+    }
+    one.refresh().unwrap();
+    let expected: Vec<Vec<u8>> = (0..100).map(|n| format!("{n}").into_bytes()).collect();
+    assert_eq!(history(&one, id_of(&one, "s")), expected);
+}
+
+#[test]
+fn an_older_copy_and_another_node_are_refused() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"one");
+    let old = std::fs::read(place.file()).unwrap();
+    put(&node, "s", b"two");
+    std::fs::write(place.file(), &old).unwrap();
+    assert_eq!(place.reopen(&node).unwrap_err().kind(), Kind::Diverged);
+    assert_eq!(node.begin().err().unwrap().kind(), Kind::Diverged);
+    std::fs::remove_file(place.file()).unwrap();
+    let impostor = NodeKey::generate(Profile::Gnupg).unwrap();
+    let elsewhere = Place::new();
+    Keynode::init_in(&place.file(), impostor, None, memory::Memory::at(&elsewhere.state())).unwrap();
+    let archive = crate::archive::Archive::open(&place.file()).unwrap();
+    let key = NodeKey::generate(Profile::Gnupg).unwrap();
+    let opened = Keynode::open_in(archive, key, &OpenOptions::default(), memory::Memory::at(&place.state()));
+    assert_eq!(opened.unwrap_err().kind(), Kind::Diverged);
+}
+
+#[test]
+fn git_and_gpg_read_what_is_there() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "db/password", b"first\n");
+    put(&node, "db/password", b"second\n");
+    node.compact().unwrap();
+    put(&node, "other", b"third\n");
+    let dir = place.directory.path();
+    run("mkdir", &["x"], dir);
+    run("tar", &["-xf", "app.pk", "-C", "x"], dir);
+    run("git", &["-C", "x", "fsck", "--strict", "--no-dangling"], dir);
+    std::fs::write(dir.join("key"), &*node.key().to_secret().unwrap()).unwrap();
+    let home = dir.join("g");
+    run("mkdir", &["-m", "700", "g"], dir);
+    let gpg = |script: &str| {
+        let out = Command::new("sh").args(["-ec", script]).current_dir(dir).env("GNUPGHOME", &home).output().unwrap();
+        assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    gpg("gpg --batch -q --import key");
+    let reference = id_of(&node, "db/password").reference();
+    let log = gpg(&format!(
+        "for c in $(git -C x rev-list --reverse {reference}); do git -C x verify-commit $c; git -C x show $c:value.pgp | gpg --batch -q -d; done"
+    ));
+    assert_eq!(log, "first\nsecond\n");
+    gpg("git -C x verify-commit keynode checkpoint");
+    let directory = gpg("git -C x show checkpoint:directory.pgp | gpg --batch -q -d");
+    assert!(directory.contains("name\tdb/password\t"), "{directory}");
+    gpg("gpgconf --kill all");
+}

@@ -1,0 +1,544 @@
+//! Changing a keynode: edits of a working tree, then one signed commit of the log, on disk before it is acknowledged.
+
+use std::sync::Arc;
+
+use log::warn;
+use parking_lot::MutexGuard;
+
+use super::attributes::Attributes;
+use super::change::{Change, SecretLine};
+use super::checkpoint;
+use super::commit::{Draft, content_digest};
+use super::id::{CommitRef, ItemId, Session};
+use super::keynode::{Keynode, SealedValue};
+use super::log::{CHANGE, CHANGE_FILE, Lines, REFERENCE};
+use super::name::{ItemPath, Name};
+use super::namespace::{Head, Item, Namespace};
+use super::objects::{VALUE, commit, new_tree};
+use super::parallel;
+use super::snapshot::{Since, Snapshot};
+use crate::archive::{Archive, Batch, NewObject, ObjectKind, TreeEntry, WriteLock, tree};
+use crate::crypto::{Locked, NodeKey, Padding, seal, sha256};
+use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
+
+/// The exclusive right to write, and what is to be written.
+///
+/// Each edit is checked against the working tree as the system call would be; nothing is visible or on disk before
+/// [`Transaction::commit`]. Dropped without it, nothing has happened.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    pub(super) keynode: &'a Keynode,
+    pub(super) lock: WriteLock,
+    pub(super) base: Arc<Snapshot>,
+    pub(super) slots: Vec<(String, Vec<u8>)>,
+    pub(super) removed_slots: Vec<String>,
+    namespace: Namespace,
+    date: Timestamp,
+    changes: Vec<Change>,
+    values: Vec<Pending>,
+    _writing: MutexGuard<'a, ()>,
+}
+
+/// A new value and the session that wrote it.
+#[derive(Debug)]
+struct Pending {
+    id: ItemId,
+    message: Vec<u8>,
+    session: Session,
+}
+
+/// Everything that a commit of the log brings, ready for the file.
+pub(super) struct Built {
+    pub objects: Vec<NewObject>,
+    /// References that change, the log's last.
+    pub references: Vec<(String, crate::archive::Oid)>,
+    /// The state after it; its archive is still the one before.
+    pub snapshot: Snapshot,
+}
+
+impl Keynode {
+    /// Takes the write lock and sees the newest state; a torn transaction at the end of the file is cut off and kept aside.
+    ///
+    /// # Errors
+    /// The keynode is read-only, damaged, or was replaced by an older copy.
+    pub fn begin(&self) -> Result<Transaction<'_>> {
+        if let Some(why) = self.read_only() {
+            return Err(Error::new(Kind::ReadOnly, format!("{}: nothing can be written: {why}", self.path.display())));
+        }
+        let writing = self.writing.lock();
+        let present = self.snapshot();
+        let mut lock = WriteLock::acquire_from(&present.archive)?;
+        self.recover(&mut lock)?;
+        let base = self.adopt(&present, lock.archive())?;
+        Ok(Transaction {
+            keynode: self,
+            lock,
+            namespace: base.namespace.clone(),
+            base,
+            slots: Vec::new(),
+            removed_slots: Vec::new(),
+            date: Timestamp::now(),
+            changes: Vec::new(),
+            values: Vec::new(),
+            _writing: writing,
+        })
+    }
+}
+
+impl Transaction<'_> {
+    /// The tree as edited so far.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// When this transaction is.
+    pub fn date(&self) -> Timestamp {
+        self.date
+    }
+
+    /// Whether nothing was edited.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Makes a directory.
+    ///
+    /// # Errors
+    /// As mkdir(2).
+    pub fn create_directory(&mut self, parent: ItemId, name: &Name, attributes: Attributes) -> Result<ItemId> {
+        let id = ItemId::random();
+        self.create_directory_as(id, parent, name, attributes)?;
+        Ok(id)
+    }
+
+    /// Makes a directory with an id that was chosen before.
+    ///
+    /// # Errors
+    /// As mkdir(2).
+    pub fn create_directory_as(
+        &mut self,
+        id: ItemId,
+        parent: ItemId,
+        name: &Name,
+        attributes: Attributes,
+    ) -> Result<()> {
+        let path = self.path(parent, name)?;
+        self.apply(vec![Change::Directory { path, id, attributes }])
+    }
+
+    /// Makes a secret. An id that the keynode knows as a deleted secret's goes on with its history.
+    ///
+    /// # Errors
+    /// As open(2) with `O_CREAT | O_EXCL`.
+    pub fn create_secret(
+        &mut self,
+        parent: ItemId,
+        name: &Name,
+        attributes: Attributes,
+        value: SealedValue,
+        session: Session,
+    ) -> Result<()> {
+        let path = self.path(parent, name)?;
+        let id = value.id;
+        let secret = self.line(&value);
+        self.apply(vec![Change::Secret { id, attributes, secret }, Change::Name { path, id }])?;
+        self.pend(value, session);
+        Ok(())
+    }
+
+    /// Gives a secret a new value.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]: there is no such secret.
+    pub fn write(&mut self, value: SealedValue, session: Session, mtime: Timestamp) -> Result<()> {
+        let id = value.id;
+        let Some(item) = self.namespace.item(id).filter(|item| item.secret().is_some()) else {
+            return Err(Error::not_found(format!("{id}: no such secret")));
+        };
+        let attributes = Attributes { mtime, ctime: self.date, ..item.attributes };
+        let secret = self.line(&value);
+        self.apply(vec![Change::Secret { id, attributes, secret }])?;
+        self.pend(value, session);
+        Ok(())
+    }
+
+    /// Makes a symlink.
+    ///
+    /// # Errors
+    /// As symlink(2).
+    pub fn create_symlink(
+        &mut self,
+        id: ItemId,
+        parent: ItemId,
+        name: &Name,
+        target: &[u8],
+        attributes: Attributes,
+    ) -> Result<()> {
+        if target.is_empty() || target.len() > 4095 || target.contains(&0) {
+            return Err(Error::new(Kind::Invalid, "a symlink's target has 1 to 4095 bytes, none of them NUL"));
+        }
+        let path = self.path(parent, name)?;
+        self.apply(vec![Change::Symlink { id, attributes, target: target.into() }, Change::Name { path, id }])
+    }
+
+    /// Makes a named pipe.
+    ///
+    /// # Errors
+    /// As mkfifo(3).
+    pub fn create_fifo(&mut self, id: ItemId, parent: ItemId, name: &Name, attributes: Attributes) -> Result<()> {
+        let path = self.path(parent, name)?;
+        self.apply(vec![Change::Fifo { id, attributes }, Change::Name { path, id }])
+    }
+
+    /// Makes a socket's name.
+    ///
+    /// # Errors
+    /// As mknod(2).
+    pub fn create_socket(&mut self, id: ItemId, parent: ItemId, name: &Name, attributes: Attributes) -> Result<()> {
+        let path = self.path(parent, name)?;
+        self.apply(vec![Change::Socket { id, attributes }, Change::Name { path, id }])
+    }
+
+    /// Gives an item one more name.
+    ///
+    /// # Errors
+    /// As link(2); a directory has one name only.
+    pub fn link(&mut self, id: ItemId, parent: ItemId, name: &Name) -> Result<()> {
+        match self.namespace.item(id) {
+            Some(item) if item.is_directory() => {
+                Err(Error::new(Kind::NotPermitted, format!("{name}: a directory has one name only")))
+            }
+            Some(_) => {
+                let path = self.path(parent, name)?;
+                self.apply(vec![Change::Name { path, id }])
+            }
+            None => Err(Error::not_found(format!("there is no item {id}"))),
+        }
+    }
+
+    /// Takes a name away from anything but a directory. A secret without names keeps its history.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub fn unlink(&mut self, parent: ItemId, name: &Name) -> Result<()> {
+        let path = self.path(parent, name)?;
+        match self.namespace.child(parent, name.as_bytes()) {
+            Some(item) if item.is_directory() => Err(Error::new(Kind::IsDirectory, format!("{path}: a directory"))),
+            _ => self.apply(vec![Change::Remove { path }]),
+        }
+    }
+
+    /// Takes the only name of a secret away and drops its history with it: for what was never meant to last.
+    ///
+    /// # Errors
+    /// As unlink(2).
+    pub fn forget(&mut self, parent: ItemId, name: &Name) -> Result<()> {
+        let path = self.path(parent, name)?;
+        self.apply(vec![Change::Forget { path }])
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// As rmdir(2).
+    pub fn remove_directory(&mut self, parent: ItemId, name: &Name) -> Result<()> {
+        let path = self.path(parent, name)?;
+        match self.namespace.child(parent, name.as_bytes()) {
+            Some(item) if !item.is_directory() => {
+                Err(Error::new(Kind::NotDirectory, format!("{path}: not a directory")))
+            }
+            _ => self.apply(vec![Change::Remove { path }]),
+        }
+    }
+
+    /// Moves a name; what the new name led to is replaced.
+    ///
+    /// # Errors
+    /// As rename(2).
+    pub fn rename(&mut self, parent: ItemId, name: &Name, to_parent: ItemId, to_name: &Name) -> Result<()> {
+        let (from, to) = (self.path(parent, name)?, self.path(to_parent, to_name)?);
+        let same = |item: &Item| self.namespace.child(to_parent, to_name.as_bytes()).is_some_and(|to| to.id == item.id);
+        if self.namespace.child(parent, name.as_bytes()).is_some_and(same) {
+            return Ok(());
+        }
+        self.apply(vec![Change::Move { from, to }])
+    }
+
+    /// Exchanges two names.
+    ///
+    /// # Errors
+    /// As renameat2(2) with `RENAME_EXCHANGE`.
+    pub fn exchange(&mut self, parent: ItemId, name: &Name, to_parent: ItemId, to_name: &Name) -> Result<()> {
+        let (one, other) = (self.path(parent, name)?, self.path(to_parent, to_name)?);
+        self.apply(vec![Change::Exchange { one, other }])
+    }
+
+    /// Sets mode, owner and times.
+    ///
+    /// # Errors
+    /// There is no such item.
+    pub fn set_attributes(&mut self, id: ItemId, attributes: Attributes) -> Result<()> {
+        let change = if id == ItemId::ROOT {
+            Change::Directory { path: ItemPath::root(), id, attributes }
+        } else {
+            Change::Attributes { id, attributes }
+        };
+        self.apply(vec![change])
+    }
+
+    /// A line for the log that changes nothing in the tree.
+    pub(super) fn note(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// The slots as this transaction leaves them.
+    pub(super) fn slots(&self) -> Vec<String> {
+        let kept = self.base.archive.slots().into_iter().filter(|name| !self.removed_slots.contains(name));
+        let mut names: Vec<String> = kept.chain(self.slots.iter().map(|(name, _)| name.clone())).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn put_slot(&mut self, name: String, sealed: Vec<u8>) {
+        self.slots.push((name, sealed));
+    }
+
+    pub(super) fn remove_slot(&mut self, name: &str) {
+        self.removed_slots.push(name.to_owned());
+    }
+
+    /// Signs, appends and syncs; then this is the keynode's state.
+    ///
+    /// # Errors
+    /// The file cannot be written: then nothing has changed. [`Kind::NoSpace`] may succeed later.
+    pub fn commit(mut self) -> Result<Arc<Snapshot>> {
+        if self.is_empty() {
+            return Ok(self.base);
+        }
+        let built = self.build()?;
+        let bytes: u64 = built.objects.iter().map(|object| object.data.len() as u64).sum();
+        if outgrown(&self.base.archive, bytes) && self.lock.can_compact().is_ok() {
+            return self.rewrite(built);
+        }
+        let Built { objects, references, mut snapshot } = built;
+        let slots = std::mem::take(&mut self.slots);
+        snapshot.archive = self.lock.append(Batch { slots, objects, refs: references })?;
+        let mut snapshot = self.acknowledge(snapshot);
+        if outgrown(&snapshot.archive, 0) && self.lock.can_compact().is_ok() {
+            match self.compact(&snapshot) {
+                Ok(compacted) => snapshot = compacted,
+                // The transaction is on disk; a file that is larger than need be is no reason to fail it.
+                Err(error) => warn!("{}: not compacted: {error}", self.keynode.path.display()),
+            }
+        }
+        Ok(snapshot)
+    }
+
+    /// As [`Self::commit`], in a rewritten file that holds nothing of what this transaction removed.
+    pub(super) fn commit_and_compact(mut self) -> Result<()> {
+        self.lock.can_compact()?;
+        let built = self.build()?;
+        self.rewrite(built).map(drop)
+    }
+
+    /// Makes a state on disk the present one.
+    pub(super) fn acknowledge(&mut self, snapshot: Snapshot) -> Arc<Snapshot> {
+        let snapshot = Arc::new(snapshot);
+        self.keynode.publish(snapshot.clone());
+        self.keynode.memory.remember(&self.keynode.key.fingerprint(), &snapshot.log);
+        self.base = snapshot.clone();
+        snapshot
+    }
+
+    fn path(&self, parent: ItemId, name: &Name) -> Result<ItemPath> {
+        let directory = match self.namespace.item(parent) {
+            Some(item) if item.is_directory() => self.namespace.path_of(parent),
+            Some(_) => return Err(Error::new(Kind::NotDirectory, format!("{name}: its parent is not a directory"))),
+            None => None,
+        };
+        let path = directory.ok_or_else(|| Error::not_found(format!("{name}: its directory is gone")))?;
+        let path = path.join(name.clone());
+        if path.components().iter().map(|part| part.as_bytes().len() + 1).sum::<usize>() > ItemPath::LONGEST {
+            return Err(Error::new(Kind::NameTooLong, format!("{name}: the path is too long")));
+        }
+        Ok(path)
+    }
+
+    /// Applies lines to the tree, all or none.
+    fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        let mut namespace = self.namespace.clone();
+        for change in &changes {
+            namespace.apply(change, Some(self.date))?;
+        }
+        self.namespace = namespace;
+        self.changes.extend(changes);
+        Ok(())
+    }
+
+    /// The line of a secret with a new value: who may write it stays.
+    fn line(&self, value: &SealedValue) -> SecretLine {
+        let present = self.namespace.item(value.id).and_then(|item| item.secret()).map(|secret| &secret.line);
+        SecretLine {
+            size: value.size,
+            origin: present.and_then(|line| line.origin.clone()),
+            writers: present.map_or_else(|| Vec::new().into(), |line| line.writers.clone()),
+            key: value.key.clone(),
+        }
+    }
+
+    fn pend(&mut self, value: SealedValue, session: Session) {
+        self.values.retain(|pending| pending.id != value.id);
+        self.values.push(Pending { id: value.id, message: value.message, session });
+    }
+
+    /// Makes all objects of this transaction, a new checkpoint where it is due.
+    pub(super) fn build(&mut self) -> Result<Built> {
+        let date = self.date.seconds;
+        let key = &self.keynode.key;
+        let mut objects = Vec::new();
+        let values = std::mem::take(&mut self.values);
+        let heads = self.sign_values(values, &mut objects)?;
+        let mut references = Vec::with_capacity(heads.len() + 2);
+        for (id, head) in &heads {
+            self.namespace.set_head(*id, *head)?;
+            references.push((id.reference(), head.commit.oid));
+        }
+        let mut text = Locked::default();
+        Lines::write(self.date, &self.changes, &mut text);
+        let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
+        let carried = self.base.carried.clone();
+        let mut digests = carried.digests.clone();
+        digests.push((CHANGE_FILE.to_owned(), sha256(&message)));
+        digests.sort_unstable();
+        let change = NewObject::new(ObjectKind::Blob, message);
+        let mut entries = carried.entries.clone();
+        entries.push(TreeEntry { name: CHANGE_FILE.into(), oid: change.oid, directory: false });
+        let control = NewObject::new(ObjectKind::Tree, tree(&entries));
+        let draft = Draft {
+            tree: control.oid,
+            parents: &[self.base.log],
+            date,
+            subject: "transaction".to_owned(),
+            session: None,
+            content: content_digest(&digests),
+            log: None,
+            heads: &heads,
+        };
+        let (object, log) = draft.sign(key)?;
+        objects.extend([change, control, object]);
+        let mut snapshot = Snapshot {
+            archive: self.base.archive.clone(),
+            namespace: self.namespace.clone(),
+            log,
+            date,
+            carried,
+            epoch: self.base.epoch.clone(),
+            checkpoint: self.base.checkpoint,
+            since: Since {
+                transactions: self.base.since.transactions + 1,
+                lines: self.base.since.lines + self.changes.len(),
+            },
+        };
+        if snapshot.checkpoint.is_none() || snapshot.since.is_due(snapshot.namespace.len()) {
+            references.push(snapshot.renew_checkpoint(key, &mut objects)?);
+        }
+        references.push((REFERENCE.to_owned(), log.oid));
+        Ok(Built { objects, references, snapshot })
+    }
+
+    /// Makes the commits of all new values, on all processors where there are many.
+    fn sign_values(&self, values: Vec<Pending>, objects: &mut Vec<NewObject>) -> Result<Vec<(ItemId, Head)>> {
+        let mut heads = Vec::with_capacity(values.len());
+        for signed in parallel::map(values, |value| self.sign_value(value)) {
+            let (made, id, head) = signed?;
+            objects.extend(made);
+            heads.push((id, head));
+        }
+        heads.sort_unstable_by_key(|(id, _)| *id);
+        Ok(heads)
+    }
+
+    /// The commit of one new value on top of the secret's head.
+    fn sign_value(&self, value: Pending) -> Result<(Vec<NewObject>, ItemId, Head)> {
+        let Pending { id, message, session } = value;
+        let before = self.base.namespace.item(id).and_then(|item| item.secret()?.head);
+        let number = match before {
+            None => 1,
+            Some(head) if commit(&self.base.archive, &head.commit)?.session == Some(session) => head.number,
+            Some(head) => head.number.saturating_add(1),
+        };
+        let parents: Vec<CommitRef> = before.iter().map(|head| head.commit).collect();
+        let mut objects = Vec::with_capacity(3);
+        let (tree, content) = new_tree(vec![(VALUE, message)], &mut objects);
+        let draft = Draft {
+            tree,
+            parents: &parents,
+            date: self.date.seconds,
+            subject: format!("secret {id}"),
+            session: Some(session),
+            content,
+            log: None,
+            heads: &[],
+        };
+        let (object, commit) = draft.sign(&self.keynode.key)?;
+        objects.push(object);
+        Ok((objects, id, Head { number, commit }))
+    }
+}
+
+impl Snapshot {
+    /// Makes a checkpoint of this state; says which reference changes.
+    pub(super) fn renew_checkpoint(
+        &mut self,
+        key: &NodeKey,
+        objects: &mut Vec<NewObject>,
+    ) -> Result<(String, crate::archive::Oid)> {
+        let (reference, epoch) = checkpoint::write(&self.namespace, self.log, self.date, key, objects)?;
+        self.checkpoint = Some(reference);
+        self.epoch = Arc::new(epoch);
+        self.since = Since::default();
+        Ok((checkpoint::REFERENCE.to_owned(), reference.oid))
+    }
+}
+
+/// Whether the tail has grown so much that rewriting the file pays: beyond the base and 4 MiB.
+fn outgrown(archive: &Archive, more: u64) -> bool {
+    let sizes = archive.sizes();
+    sizes.tail_bytes + more > sizes.base_bytes.max(4 << 20)
+}
+
+/// The first transaction of a new keynode.
+pub(super) fn genesis(key: &NodeKey, slots: Vec<(String, Vec<u8>)>) -> Result<Batch> {
+    let now = Timestamp::now();
+    let attributes = Attributes { mtime: now, atime: now, ctime: now, ..Attributes::new(0o755) };
+    let mut changes = vec![Change::Directory { path: ItemPath::root(), id: ItemId::ROOT, attributes }];
+    changes.extend(slots.iter().map(|(name, _)| Change::Slot { added: true, name: name.clone() }));
+    let mut text = Locked::default();
+    Lines::write(now, &changes, &mut text);
+    let mut objects = Vec::new();
+    let files = vec![
+        ("cert.asc", key.certificate().to_armored()?),
+        (CHANGE_FILE, seal(key, CHANGE, &text, Padding::Change)?.message),
+        ("shares.pgp", seal(key, "shares", b"", Padding::Change)?.message),
+    ];
+    let (tree, content) = new_tree(files, &mut objects);
+    let date = now.seconds;
+    let draft = Draft {
+        tree,
+        parents: &[],
+        date,
+        subject: "keynode".to_owned(),
+        session: None,
+        content,
+        log: None,
+        heads: &[],
+    };
+    let (object, log) = draft.sign(key)?;
+    objects.push(object);
+    let namespace = Namespace::new(attributes);
+    let (checkpoint, _) = checkpoint::write(&namespace, log, date, key, &mut objects)?;
+    let refs = vec![(checkpoint::REFERENCE.to_owned(), checkpoint.oid), (REFERENCE.to_owned(), log.oid)];
+    Ok(Batch { slots, objects, refs })
+}
