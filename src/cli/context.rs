@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use super::keynode::Target;
 use super::progress;
 use super::unlock::UnlockArgs;
-use crate::error::Result;
-use crate::node::{ItemPath, Keynode, OpenOptions, SealedKeynode};
+use crate::error::{Error, Kind, Result};
+use crate::node::{Fingerprint, ItemPath, Keynode, OpenOptions, SealedKeynode};
 
 /// The general options.
 #[derive(Debug, Clone, Args)]
@@ -62,7 +62,7 @@ impl Context {
         let options = OpenOptions {
             read_only: access == Access::Read,
             allow_rollback: self.unlock.allow_rollback,
-            node: node.map(|n| n.parse()).transpose()?,
+            node: node.map(|n| fingerprint(n)).transpose()?,
         };
         let sealed = SealedKeynode::open(&target.file)?;
         let key = self.unlock.unlock(&sealed, &target.configured)?;
@@ -80,6 +80,12 @@ impl Context {
     pub(super) fn bar(&self, what: &'static str, total: usize) -> ProgressBar {
         progress::bar(self.general.quiet, what, total)
     }
+}
+
+fn fingerprint(text: &str) -> Result<Fingerprint> {
+    text.parse().map_err(|_| {
+        Error::new(Kind::Invalid, format!("{text:?} is not a fingerprint")).hint("`pkfs info` shows the node's")
+    })
 }
 
 /// The KEYNODE operand.

@@ -13,7 +13,7 @@
 //! | `log KEYNODE PATH` | array, oldest first, of `{version, date, writer, commit, commits, id}`; `commits` counts the commits of the version's session |
 //! | `info` | object, see [`Info`](crate::node::Info) for the meaning of each field |
 //! | `slot list` | array of `{name, recipients, bytes}` |
-//! | `fsck` | array of `{severity, what}`; `severity` is `note`, `warning` or `error` |
+//! | `fsck` | array of `{severity, place, what}`; `severity` is `note`, `warning` or `error` |
 //! | `import -N`, `export -N`, `restore -N`, `rm -N` | array of `{action, path}` |
 
 use std::fs::File;
