@@ -129,5 +129,7 @@ mod tests {
         all.sort_unstable();
         assert_eq!(grouped, all);
         examples(&parser);
+        let groups = parser.get_before_help().map(ToString::to_string).unwrap_or_default();
+        assert!(groups.lines().all(|line| line.chars().count() <= 80), "{groups}");
     }
 }

@@ -46,7 +46,7 @@ impl TreeSink {
         }
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let top = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
-        if top.metadata().map_err(io)?.mode() & 0o005 != 0 && !force {
+        if top.metadata().map_err(io)?.mode() & 0o007 != 0 && !force {
             return Err(open_to_others(path));
         }
         Ok(Self { path: path.to_owned(), top: top.into(), last: None, directories: Vec::new() })
@@ -112,7 +112,8 @@ impl Sink for TreeSink {
 
     fn fifo(&mut self, path: &ItemPath, attributes: &Attributes) -> Result<()> {
         self.at(path, |at, name| {
-            rustix::fs::mknodat(at, name, FileType::Fifo, mode(attributes) & (Mode::RUSR | Mode::WUSR), 0)?;
+            rustix::fs::mknodat(at, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            rustix::fs::chmodat(at, name, mode(attributes), AtFlags::empty())?;
             Ok(rustix::fs::utimensat(at, name, &times(attributes), AtFlags::SYMLINK_NOFOLLOW)?)
         })
     }

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroize;
 
 use crate::error::{Error, Kind, Result};
@@ -15,13 +16,39 @@ const LONGEST_PASSPHRASE: usize = 64 << 10;
 /// A file with a secret key has at most this many bytes.
 const LONGEST_KEY: usize = 1 << 20;
 
+/// A terminal that shows nothing that is typed, until this is dropped. The echo must be off before a question stands
+/// there: a quick answer, pasted or typed by a program, would be shown otherwise.
+struct Silent {
+    terminal: File,
+    before: Termios,
+}
+
+impl Silent {
+    fn new() -> io::Result<Self> {
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let before = tcgetattr(&terminal)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Drain, &silent)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // The terminal has gone: nothing is left to be set.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+    }
+}
+
 /// Asks for something hidden on the terminal.
 ///
 /// # Errors
 ///
 /// There is no terminal ([`Kind::Unlock`]), or the answer was broken off.
 pub(super) fn hidden(question: &str) -> Result<Locked> {
-    let mut answer = rpassword::prompt_password(question).map_err(|e| {
+    let answer = Silent::new().and_then(|_silent| rpassword::prompt_password(question));
+    let mut answer = answer.map_err(|e| {
         if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof) {
             return Error::new(Kind::Failed, "broken off, nothing was changed").because(e);
         }

@@ -11,7 +11,7 @@ use super::super::history;
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, Item, ItemId, ItemPath, Keynode, Snapshot, Transaction};
 
-/// Copy a value as a secret of its own, with a history that begins now
+/// Copy secrets; the copies' history begins now
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs cp app.pk db/password test/db-password\n  pkfs cp app.pk db test/db -r")]
 pub(in super::super) struct Cp {

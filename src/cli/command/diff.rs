@@ -15,7 +15,9 @@ use crate::node::{ItemPath, Version};
 /// Lines around a change that are shown too.
 const CONTEXT: usize = 3;
 
-/// Compare two versions of a secret; the exit status is 8 if they differ
+/// Compare two versions of a secret
+///
+/// The exit status is 8 if they differ.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs diff app.pk etc/config\n  pkfs diff app.pk etc/config 2 5")]
 pub(in super::super) struct Diff {

@@ -19,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, Item, ItemId, ItemPath, Keynode, Namespace, Snapshot};
 use crate::time::Timestamp;
 
-/// Write secrets out, unencrypted: as a tree of files or a tar archive
+/// Write secrets out, unencrypted: as files or a tar archive
 ///
 /// The tree is made new and only its owner may look into it; a name that ends in .tar, or - for standard output, makes
 /// an archive. Modes (without setuid and setgid in a tree), times, symbolic and hard links are kept.

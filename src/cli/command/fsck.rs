@@ -10,9 +10,9 @@ use super::super::output::{self, Colour, ListArgs, Row};
 use crate::error::{Kind, Result};
 use crate::node::{self, Finding, NodeKey, SealedKeynode, Severity};
 
-/// Check every layer: archive, git objects, log, signatures, and that each message opens and is in its place
+/// Check every layer, and say exactly what is wrong where
 ///
-/// The exit status is 4 if something is wrong. Without a key, what needs none is checked.
+/// Archive, git objects, references, the log, digests, signatures, and that each message opens and is in its place. The exit status is 4 if something is wrong. Without a key, what needs none is checked.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs fsck app.pk\n  pkfs fsck app.pk --json")]
 pub(in super::super) struct Fsck {

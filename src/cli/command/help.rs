@@ -6,7 +6,9 @@ use super::super::exit::DONE;
 use super::super::output;
 use crate::error::{Error, Kind, Result};
 
-/// Explain a command or a concept: keynode, unlocking, versions, dates, mount, output, status
+/// Explain a command or a concept
+///
+/// Concepts: keynode, unlocking, versions, dates, mount, output, status.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs help unlocking\n  pkfs help put")]
 pub(in super::super) struct Help {

@@ -5,10 +5,12 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg, item_path};
 use super::super::edit;
 use super::super::exit::DONE;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::node::ItemPath;
 
-/// Give a secret another name: a hard link, with one value and one history
+/// Give a secret another name
+///
+/// A hard link: both names have one value and one history.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs ln app.pk db/password web/db-password")]
 pub(in super::super) struct Ln {
@@ -27,7 +29,11 @@ impl Ln {
         let keynode = context.open(&self.keynode.keynode, Access::Write)?;
         let mut transaction = keynode.begin()?;
         let (_, name) = edit::split(&self.from)?;
-        let id = transaction.namespace().resolve(&self.from)?.id;
+        let item = transaction.namespace().resolve(&self.from)?;
+        if item.is_directory() {
+            return Err(Error::new(Kind::IsDirectory, format!("{}: a directory has one name only", self.from)));
+        }
+        let id = item.id;
         let to = edit::into(transaction.namespace(), &self.to, name)?;
         let (parent, to_name) = edit::split(&to)?;
         let parent = edit::directory(&mut transaction, &parent)?;

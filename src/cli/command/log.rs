@@ -12,7 +12,9 @@ use super::super::output::{self, ListArgs, Row};
 use crate::error::Result;
 use crate::node::{ItemPath, Keynode, LogEntry};
 
-/// Show the transactions, newest first, or the versions of a secret, oldest first
+/// Show all transactions, or the versions of a secret
+///
+/// Transactions newest first, versions oldest first.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs log app.pk\n  pkfs log app.pk db/password")]
 pub(in super::super) struct Log {

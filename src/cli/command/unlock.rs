@@ -9,7 +9,7 @@ use super::super::quantity;
 use crate::error::Result;
 use crate::node::SealedKeynode;
 
-/// Keep the node's key in the kernel's keyring for a while, so that nothing is asked
+/// Keep the key in the kernel's keyring, so that nothing is asked
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs unlock app.pk --for 8h")]
 pub(in super::super) struct Unlock {
