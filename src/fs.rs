@@ -1,1 +1,137 @@
 //! The mounted tree without FUSE: inodes, handles, history, caches.
+//!
+//! [`FileSystem`] answers requests in its own words ([`Ino`], [`HandleId`], [`Stat`], [`crate::error::Error`]);
+//! [`crate::fuse`] translates. A request looks things up under one short lock and does cryptography and I/O without it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `types` | the words of the interface |
+//! | `state` | what is known at one moment, stat(2), listings |
+//! | `inode`, `handle` | the numbers that the kernel holds, and what they stand for |
+//! | `tree` | looking and reading |
+//! | `content` | the cache of decrypted contents |
+//! | `write`, `buffer` | files being written |
+//! | `commit` | bringing them into the keynode |
+//! | `names`, `rename` | making, removing, moving names |
+//! | `attributes` | chmod, chown, times, truncation |
+//! | `memory` | new files, scratch files, attributes on their way |
+//! | `background` | what happens without a request |
+//! | `changes` | changes from outside, notices for the kernel |
+//! | `history` | `.versions` |
+//! | `statfs`, `errno` | space; the one mapping of errors |
+//!
+//! # How a read travels
+//!
+//! `read` finds under the lock where the inode's content comes from: a buffer that is being written, the head of a
+//! secret in the present snapshot, the head in the snapshot of the time when the inode lost its name, or a version. The
+//! cache has it, or the keynode decrypts it, once for all who wait.
+//!
+//! # How a write travels
+//!
+//! `write` changes the inode's buffer, which takes the committed content at its first change. `flush`, `fsync` and
+//! `release` seal it, take the right to change the namespace, begin a transaction (which sees what others did
+//! meanwhile), write, commit, and adopt the new snapshot.
+
+mod attributes;
+mod background;
+mod buffer;
+mod changes;
+mod commit;
+mod content;
+mod errno;
+mod handle;
+mod history;
+mod inode;
+mod memory;
+mod names;
+mod rename;
+mod state;
+mod statfs;
+mod tree;
+mod types;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use self::errno::{errno, level};
+pub use self::statfs::Space;
+pub use self::types::{
+    Caller, DirEntry, Entry, FileKind, HandleId, Ino, Notice, OpenMode, RenameMode, SetAttributes, Slice, Stat,
+};
+
+use self::changes::Notices;
+use self::content::Contents;
+use self::state::State;
+use crate::error::{Error, Kind, Result};
+use crate::node::Keynode;
+
+/// How a keynode is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Budget in bytes for decrypted contents.
+    pub cache_bytes: usize,
+    /// The largest secret in bytes.
+    pub max_size: u64,
+    /// Shown as the owner of everything.
+    pub uid: Option<u32>,
+    /// Shown as the group of everything.
+    pub gid: Option<u32>,
+    /// Permission bits to hide.
+    pub umask: Option<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const MIB_64: usize = 64 << 20;
+        Self { read_only: false, cache_bytes: MIB_64, max_size: MIB_64 as u64, uid: None, gid: None, umask: None }
+    }
+}
+
+/// A keynode as a tree of files.
+///
+/// Locks are taken in this order: the commit order of a buffer, the right to change the namespace (`writer`), `state`.
+pub struct FileSystem {
+    keynode: Arc<Keynode>,
+    options: Options,
+    contents: Contents,
+    writer: Mutex<()>,
+    state: Mutex<State>,
+    notices: Notices,
+}
+
+impl FileSystem {
+    /// The tree of an unlocked keynode. Nothing is decrypted yet.
+    pub fn new(keynode: Arc<Keynode>, options: Options) -> Self {
+        let snapshot = keynode.snapshot();
+        Self {
+            contents: Contents::new(options.cache_bytes),
+            writer: Mutex::new(()),
+            state: Mutex::new(State::new(snapshot, options)),
+            notices: Notices::default(),
+            keynode,
+            options,
+        }
+    }
+
+    /// Whether the tree can be changed.
+    pub fn is_writable(&self) -> bool {
+        self.writable().is_ok()
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::new(Kind::ReadOnly, "mounted read-only"));
+        }
+        match self.keynode.read_only() {
+            Some(why) => Err(Error::new(Kind::ReadOnly, format!("the keynode is read-only: {why}"))),
+            None => Ok(()),
+        }
+    }
+}

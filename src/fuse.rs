@@ -1,1 +1,24 @@
 //! The FUSE adapter: unpacks a request, calls [`crate::fs`], replies.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `adapter` | the kernel's requests |
+//! | `convert` | its words and ours |
+//! | `options` | `-o` |
+//! | `serve` | a mount from its beginning to its end |
+//! | `signals`, `watch` | what wakes a mount besides requests |
+//! | `unmount` | `pkfs umount` |
+//! | [`daemon`] | a mount in the background |
+
+mod adapter;
+mod convert;
+pub mod daemon;
+mod options;
+mod serve;
+mod signals;
+mod unmount;
+mod watch;
+
+pub use options::MountOptions;
+pub use serve::serve;
+pub use unmount::unmount;

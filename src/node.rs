@@ -55,3 +55,26 @@ pub use slot::{SealedKeynode, Slot};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
 pub use version::Version;
+
+/// Keynodes for the tests of the layers above, with a state directory that is not the user's.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing {
+    use std::path::Path;
+
+    use super::{Keynode, NodeKey, OpenOptions, Profile, memory::Memory};
+
+    /// A new keynode `app.pk` in this directory.
+    pub(crate) fn keynode(directory: &Path) -> Keynode {
+        let key = NodeKey::generate(Profile::Gnupg).unwrap();
+        Keynode::init_in(&directory.join("app.pk"), key, None, Memory::at(&directory.join("state"))).unwrap()
+    }
+
+    /// The same keynode as another process has it.
+    pub(crate) fn again(keynode: &Keynode) -> Keynode {
+        let key = NodeKey::from_secret(&keynode.key().to_secret().unwrap()).unwrap();
+        let archive = crate::archive::Archive::open(keynode.path()).unwrap();
+        let state = keynode.path().with_file_name("state");
+        Keynode::open_in(archive, key, &OpenOptions::default(), Memory::at(&state)).unwrap()
+    }
+}

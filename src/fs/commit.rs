@@ -1,0 +1,262 @@
+//! Bringing what was written into the keynode.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::MutexGuard;
+
+use super::buffer::{Buffer, Occasion, Unsaved};
+use super::inode::{Detached, Node};
+use super::memory::{Class, MemoryItem};
+use super::state::{State, living};
+use super::types::{Ino, Notice};
+use super::{FileSystem, Notices};
+use crate::error::{Error, Kind, Result};
+use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Snapshot, Transaction};
+
+/// The right to change the namespace: held from before a transaction begins until its result is adopted.
+pub(super) type Writer<'a> = MutexGuard<'a, ()>;
+
+/// What a commit is about to save.
+struct Plan {
+    /// The secret that the content is sealed for.
+    id: ItemId,
+    unsaved: Unsaved,
+    /// What becomes a waiting file with this commit.
+    aside: Option<Aside>,
+}
+
+/// A secret that was moved aside to a scratch name and whose history goes on under its old one.
+struct Aside {
+    id: ItemId,
+    name: Name,
+    attributes: Attributes,
+    content: Arc<Locked>,
+}
+
+impl FileSystem {
+    /// Commits what is unsaved in an inode, if the occasion asks for it.
+    pub(super) fn commit(&self, ino: Ino, occasion: Occasion) -> Result<()> {
+        let Some(buffer) = self.state.lock().inodes.get(ino)?.buffer.clone() else { return Ok(()) };
+        let _order = buffer.commit_order();
+        // Where names or heads have changed between sealing and the transaction, it begins anew.
+        loop {
+            let Some(plan) = self.plan(ino, &buffer, occasion)? else { return Ok(()) };
+            let sealed = self.keynode.seal(plan.id, &plan.unsaved.content)?;
+            let writer = self.writer.lock();
+            if self.commit_sealed(&writer, ino, &buffer, &plan, sealed)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Decides what is to be committed, and under which id.
+    fn plan(&self, ino: Ino, buffer: &Buffer, occasion: Occasion) -> Result<Option<Plan>> {
+        let (id, aside, snapshot) = {
+            let state = self.state.lock();
+            let Some(id) = state.commits_to(ino)? else { return Ok(None) };
+            if let Some(item) = state.memory.get(id) {
+                let due = match item.class {
+                    Class::Lasting => true,
+                    Class::Waiting => occasion == Occasion::Sync,
+                    Class::Volatile => false,
+                };
+                if !due {
+                    return Ok(None);
+                }
+            }
+            let aside = state.aside(id);
+            let id = aside.as_ref().map_or(id, |(aside, _)| *aside);
+            (id, aside, state.snapshot.clone())
+        };
+        let Some(unsaved) = buffer.unsaved(occasion) else { return Ok(None) };
+        let aside = match aside {
+            Some((id, name)) => {
+                let attributes = snapshot.namespace().item(id).map_or_else(|| Attributes::new(0o600), |i| i.attributes);
+                Some(Aside { id, name, attributes, content: self.head(&snapshot, id)? })
+            }
+            None => None,
+        };
+        Ok(Some(Plan { id, unsaved, aside }))
+    }
+
+    /// The transaction of a commit. `false`: it must be planned again.
+    fn commit_sealed(
+        &self,
+        writer: &Writer<'_>,
+        ino: Ino,
+        buffer: &Buffer,
+        plan: &Plan,
+        sealed: SealedValue,
+    ) -> Result<bool> {
+        let transaction = self.begin(writer)?;
+        let item = {
+            let mut state = self.state.lock();
+            let Some(id) = state.commits_to(ino)? else { return Ok(true) };
+            let aside = state.aside(id);
+            if aside.as_ref().map_or(id, |(aside, _)| *aside) != plan.id || aside.is_some() != plan.aside.is_some() {
+                return Ok(false);
+            }
+            let item = state.memory.get(id).cloned();
+            if let Some(item) = &item
+                && state.taken_outside(ino, id, item)?
+            {
+                return Ok(false);
+            }
+            item.map(|item| (id, item))
+        };
+        let (session, modified) = (plan.unsaved.session, plan.unsaved.modified);
+        let (item_id, item) = item.unzip();
+        self.finish(
+            writer,
+            transaction,
+            |transaction| {
+                let Some(item) = &item else { return transaction.write(sealed, session, modified) };
+                let attributes = Attributes { mtime: modified, ..item.attributes };
+                if let Some(aside) = &plan.aside {
+                    transaction.unlink(item.parent, &aside.name)?;
+                }
+                transaction.create_secret(item.parent, &item.name, attributes, sealed, session)
+            },
+            |state, (), before| {
+                buffer.saved(&plan.unsaved);
+                if let Some(id) = item_id {
+                    state.memory.remove(id);
+                }
+                if let (Some(aside), Some(item)) = (&plan.aside, &item) {
+                    state.set_aside(aside, item.parent);
+                }
+                state.lead_to(ino, plan.id, before, &self.notices);
+                if let Some(item) = &item {
+                    self.notices.send(Notice::Attributes(state.inodes.number_of(item.parent)));
+                }
+                self.notices.send(Notice::Attributes(ino));
+            },
+        )?;
+        self.remember(plan.id, &plan.unsaved.content);
+        Ok(true)
+    }
+
+    /// Keeps a content that was just committed for those who read it next.
+    pub(super) fn remember(&self, id: ItemId, content: &Arc<Locked>) {
+        let head = self.state.lock().secret(id).ok().and_then(|secret| secret.head());
+        if let Some(head) = head {
+            self.contents.insert(head.commit.digest, content.clone());
+        }
+    }
+
+    /// Begins a transaction; what others have changed until now is adopted.
+    pub(super) fn begin(&self, writer: &Writer<'_>) -> Result<Transaction<'_>> {
+        let transaction = self.keynode.begin()?;
+        self.adopt(writer, self.keynode.snapshot());
+        Ok(transaction)
+    }
+
+    /// Edits, adds the attributes that are on their way, commits, and adopts the result in one step.
+    pub(super) fn finish<T>(
+        &self,
+        _writer: &Writer<'_>,
+        mut transaction: Transaction<'_>,
+        edit: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        adopt: impl FnOnce(&mut State, T, &Arc<Snapshot>),
+    ) -> Result<()> {
+        let changes = self.state.lock().memory.changes().clone();
+        for (id, change) in &changes {
+            if let Some(item) = living(transaction.namespace(), *id) {
+                let attributes = change.applied(item.attributes);
+                transaction.set_attributes(*id, attributes)?;
+            }
+        }
+        let result = edit(&mut transaction)?;
+        let snapshot: Arc<Snapshot> = transaction.commit()?;
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.snapshot, snapshot);
+        state.memory.changes_saved(&changes);
+        adopt(&mut state, result, &before);
+        Ok(())
+    }
+
+    /// A transaction that needs no look at the state between its beginning and its edits.
+    pub(super) fn transact<T>(
+        &self,
+        writer: &Writer<'_>,
+        edit: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        adopt: impl FnOnce(&mut State, T, &Arc<Snapshot>),
+    ) -> Result<()> {
+        let transaction = self.begin(writer)?;
+        self.finish(writer, transaction, edit, adopt)
+    }
+
+    /// Commits the attribute changes that are on their way.
+    pub(super) fn save_attributes(&self) -> Result<()> {
+        let writer = self.writer.lock();
+        if self.state.lock().memory.changes().is_empty() {
+            return Ok(());
+        }
+        self.transact(&writer, |_| Ok(()), |_, (), _| ())
+    }
+}
+
+impl State {
+    /// The secret that commits of this inode go to; `None` for what has no name any more.
+    pub(super) fn commits_to(&self, ino: Ino) -> Result<Option<ItemId>> {
+        Ok(match &self.inodes.get(ino)?.node {
+            Node::Item(id) => Some(*id),
+            Node::Detached(detached) => detached.commits_to.filter(|id| self.secret(*id).is_ok()),
+            Node::Place(_) => None,
+        })
+    }
+
+    /// For a new file: the secret, moved aside to a scratch name, whose history it goes on with.
+    fn aside(&self, id: ItemId) -> Option<(ItemId, Name)> {
+        let item = self.memory.get(id)?;
+        let aside = item.continues?;
+        Some((aside, self.moved_aside(aside, item.parent)?))
+    }
+
+    /// Whether the name of a file in memory was taken from outside. It then goes on as an unnamed writer of the secret
+    /// that has the name now, so that both stay versions.
+    fn taken_outside(&mut self, ino: Ino, id: ItemId, item: &MemoryItem) -> Result<bool> {
+        let Some(other) = self.snapshot.namespace().child(item.parent, item.name.as_bytes()) else { return Ok(false) };
+        if !matches!(other.content, Content::Secret(_)) {
+            let name = item.name.clone();
+            return Err(Error::new(Kind::Exists, "something else has this name now").at(name));
+        }
+        let detached =
+            Detached { snapshot: None, id, attributes: item.attributes, directory: false, commits_to: Some(other.id) };
+        self.memory.remove(id);
+        self.inodes.rebind(ino, Node::Detached(Arc::new(detached)));
+        Ok(true)
+    }
+
+    /// The inode stands for this item from now on. Whatever stood for it before keeps what it showed.
+    fn lead_to(&mut self, ino: Ino, id: ItemId, before: &Arc<Snapshot>, notices: &Notices) {
+        let present = self.inodes.find(id).map(|(present, _)| present);
+        if present == Some(ino) {
+            return;
+        }
+        if let Some(other) = present {
+            self.detach(other, id, before, None);
+            self.announce_names(id, notices);
+        }
+        self.inodes.rebind(ino, Node::Item(id));
+    }
+
+    /// A secret that an editor moved aside becomes a waiting file: its history goes on elsewhere.
+    fn set_aside(&mut self, aside: &Aside, parent: ItemId) {
+        let ino = self.inodes.ensure(&Node::Item(aside.id));
+        let id = ItemId::random();
+        self.inodes.rebind(ino, Node::Item(id));
+        let closed = self.inodes.get(ino).is_ok_and(|inode| inode.opens == 0).then(Instant::now);
+        let class = Class::of(&aside.name);
+        let attributes = aside.attributes;
+        let item =
+            MemoryItem { parent, name: aside.name.clone(), attributes, target: None, class, closed, continues: None };
+        self.memory.insert(id, item);
+        if let Ok(inode) = self.inodes.get_mut(ino)
+            && inode.buffer.as_ref().is_none_or(|buffer| buffer.content().is_none())
+        {
+            inode.buffer = Some(Arc::new(Buffer::holding(aside.content.clone())));
+        }
+    }
+}

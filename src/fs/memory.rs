@@ -1,0 +1,220 @@
+//! What is not in the keynode: new files before their first commit, editors' scratch files, attributes on their way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::types::SetAttributes;
+use crate::node::{Attributes, ItemId, Name};
+use crate::time::Timestamp;
+
+/// How long a waiting file must be left alone before it becomes a secret.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
+
+/// How a file that was created through the mount becomes a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// With its first commit.
+    Lasting,
+    /// If it still exists [`WAIT`] after its last close: `*~`, `4913`, `sed??????`.
+    Waiting,
+    /// Never: `.*.sw?`, `.#*`, `#*#`.
+    Volatile,
+}
+
+impl Class {
+    /// What the name says.
+    pub(super) fn of(name: &Name) -> Self {
+        let name = name.as_bytes();
+        let swap = name.len() >= 5
+            && name.starts_with(b".")
+            && matches!(name.len().checked_sub(4).and_then(|at| name.get(at..)), Some([b'.', b's', b'w', _]));
+        let emacs = name.starts_with(b".#") || (name.len() >= 3 && name.starts_with(b"#") && name.ends_with(b"#"));
+        if swap || emacs {
+            Self::Volatile
+        } else if (name.len() >= 2 && name.ends_with(b"~")) || name == b"4913" || is_sed(name) {
+            Self::Waiting
+        } else {
+            Self::Lasting
+        }
+    }
+}
+
+/// `sed -i` makes its temporary file with mkstemp: six letters and digits.
+fn is_sed(name: &[u8]) -> bool {
+    name.len() == 9 && name.strip_prefix(b"sed").is_some_and(|rest| rest.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// A file or symlink in memory. A file's content is the buffer of its inode.
+#[derive(Debug, Clone)]
+pub(super) struct MemoryItem {
+    pub(super) parent: ItemId,
+    pub(super) name: Name,
+    pub(super) attributes: Attributes,
+    /// A symlink's target.
+    pub(super) target: Option<Arc<[u8]>>,
+    pub(super) class: Class,
+    /// Since when nobody has it open.
+    pub(super) closed: Option<Instant>,
+    /// A secret that was renamed to a scratch name, and whose history this file goes on with.
+    pub(super) continues: Option<ItemId>,
+}
+
+/// Everything that the next transactions may bring to the keynode.
+#[derive(Default)]
+pub(super) struct Memory {
+    items: HashMap<ItemId, MemoryItem>,
+    names: BTreeMap<ItemId, BTreeMap<Name, ItemId>>,
+    attributes: HashMap<ItemId, AttributeChange>,
+    /// Names from which secrets were moved to scratch names, and where those went.
+    aside: HashMap<(ItemId, Name), ItemId>,
+}
+
+/// Fields of an item's attributes that are to be set with the next transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct AttributeChange {
+    set: SetAttributes,
+    ctime: Timestamp,
+}
+
+impl AttributeChange {
+    /// A change, made now.
+    pub(super) fn new(set: SetAttributes, ctime: Timestamp) -> Self {
+        Self { set: SetAttributes { size: None, ..set }, ctime }
+    }
+
+    /// The attributes with the change made.
+    pub(super) fn applied(&self, to: Attributes) -> Attributes {
+        let set = &self.set;
+        Attributes {
+            mode: set.mode.unwrap_or(to.mode),
+            uid: set.uid.unwrap_or(to.uid),
+            gid: set.gid.unwrap_or(to.gid),
+            atime: set.atime.unwrap_or(to.atime),
+            mtime: set.mtime.unwrap_or(to.mtime),
+            ctime: to.ctime.max(self.ctime),
+        }
+    }
+
+    fn merged(self, newer: Self) -> Self {
+        let (old, new) = (self.set, newer.set);
+        let set = SetAttributes {
+            mode: new.mode.or(old.mode),
+            uid: new.uid.or(old.uid),
+            gid: new.gid.or(old.gid),
+            atime: new.atime.or(old.atime),
+            mtime: new.mtime.or(old.mtime),
+            size: None,
+        };
+        Self { set, ctime: newer.ctime }
+    }
+}
+
+impl Memory {
+    /// The item of this id, if it is in memory.
+    pub(super) fn get(&self, id: ItemId) -> Option<&MemoryItem> {
+        self.items.get(&id)
+    }
+
+    /// As [`Self::get`], to be changed; not its place.
+    pub(super) fn get_mut(&mut self, id: ItemId) -> Option<&mut MemoryItem> {
+        self.items.get_mut(&id)
+    }
+
+    /// What this name leads to in memory.
+    pub(super) fn child(&self, parent: ItemId, name: &Name) -> Option<ItemId> {
+        self.names.get(&parent)?.get(name).copied()
+    }
+
+    /// The names in memory of a directory.
+    pub(super) fn children(&self, parent: ItemId) -> impl Iterator<Item = (&Name, ItemId)> {
+        self.names.get(&parent).into_iter().flatten().map(|(name, id)| (name, *id))
+    }
+
+    /// Adds an item at its place.
+    pub(super) fn insert(&mut self, id: ItemId, item: MemoryItem) {
+        self.names.entry(item.parent).or_default().insert(item.name.clone(), id);
+        self.items.insert(id, item);
+    }
+
+    /// Takes an item out: it is a secret now, or gone.
+    pub(super) fn remove(&mut self, id: ItemId) -> Option<MemoryItem> {
+        let item = self.items.remove(&id)?;
+        if let Some(names) = self.names.get_mut(&item.parent) {
+            names.remove(&item.name);
+            if names.is_empty() {
+                self.names.remove(&item.parent);
+            }
+        }
+        Some(item)
+    }
+
+    /// Notes that an editor moved a secret to a scratch name, to write a new file under the old one.
+    pub(super) fn moved_aside(&mut self, parent: ItemId, name: Name, id: ItemId) {
+        self.aside.insert((parent, name), id);
+    }
+
+    /// The secret that was moved from this name, once.
+    pub(super) fn take_aside(&mut self, parent: ItemId, name: &Name) -> Option<ItemId> {
+        self.aside.remove(&(parent, name.clone()))
+    }
+
+    /// Notes an attribute change of an item of the namespace.
+    pub(super) fn change(&mut self, id: ItemId, set: SetAttributes, ctime: Timestamp) {
+        let newer = AttributeChange::new(set, ctime);
+        let entry = self.attributes.entry(id).or_default();
+        *entry = entry.merged(newer);
+    }
+
+    /// Attribute changes on their way.
+    pub(super) fn changes(&self) -> &HashMap<ItemId, AttributeChange> {
+        &self.attributes
+    }
+
+    /// An item's attributes with what is on its way.
+    pub(super) fn effective(&self, id: ItemId, attributes: Attributes) -> Attributes {
+        self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes))
+    }
+
+    /// These changes are on disk, or their items are gone; what was changed again since stays.
+    pub(super) fn changes_saved(&mut self, saved: &HashMap<ItemId, AttributeChange>) {
+        self.attributes.retain(|id, change| saved.get(id) != Some(change));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str) -> Class {
+        Class::of(&Name::new(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn scratch_files_are_known_by_name() {
+        for name in [".password.swp", ".a.swx", ".#notes", "#notes#"] {
+            assert_eq!(class(name), Class::Volatile, "{name}");
+        }
+        for name in ["password~", "4913", "sedA1b2C3"] {
+            assert_eq!(class(name), Class::Waiting, "{name}");
+        }
+        for name in ["password", "~", ".swp", "a.swp", "49130", "sedation", "sed-------", "#", "##", "sedAAAAAA.txt"] {
+            assert_eq!(class(name), Class::Lasting, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_change_made_while_another_is_saved_stays() {
+        let (id, mut memory) = (ItemId::random(), Memory::default());
+        let now = Timestamp::now();
+        memory.change(id, SetAttributes { mode: Some(0o600), ..SetAttributes::default() }, now);
+        let saving = memory.changes().clone();
+        memory.change(id, SetAttributes { uid: Some(7), ..SetAttributes::default() }, now);
+        memory.changes_saved(&saving);
+        let after = memory.effective(id, Attributes::new(0o644));
+        assert_eq!((after.mode, after.uid), (0o600, 7));
+        memory.changes_saved(&memory.changes().clone());
+        assert!(memory.changes().is_empty());
+    }
+}

@@ -1,0 +1,228 @@
+//! What the file system knows at one moment: the snapshot, and over it inodes, handles and what waits in memory.
+
+use std::sync::Arc;
+
+use super::Options;
+use super::handle::Handles;
+use super::history::Place;
+use super::inode::{Detached, Inode, Inodes, Node};
+use super::memory::Memory;
+use super::types::{DirEntry, FileKind, Ino, Stat};
+use crate::error::{Error, Kind, Result};
+use crate::node::{Attributes, Content, Item, ItemId, Name, Namespace, SecretState, Snapshot};
+
+/// Guarded by one lock, which is held for look-ups in maps alone, never across cryptography or I/O.
+pub(super) struct State {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) inodes: Inodes,
+    pub(super) handles: Handles,
+    pub(super) memory: Memory,
+    options: Options,
+}
+
+/// A directory, of either kind.
+pub(super) enum Directory {
+    Item(ItemId),
+    Place(Arc<Place>),
+}
+
+impl State {
+    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options) -> Self {
+        Self { snapshot, inodes: Inodes::default(), handles: Handles::default(), memory: Memory::default(), options }
+    }
+
+    /// The directory behind a number.
+    pub(super) fn directory(&self, ino: Ino) -> Result<Directory> {
+        if ino == Ino::ROOT {
+            return Ok(Directory::Item(ItemId::ROOT));
+        }
+        match &self.inodes.get(ino)?.node {
+            Node::Item(id) => match self.item(*id)?.content {
+                Content::Directory(_) => Ok(Directory::Item(*id)),
+                _ => Err(Error::new(Kind::NotDirectory, "not a directory")),
+            },
+            Node::Place(place) => Ok(Directory::Place(place.clone())),
+            Node::Detached(_) => Err(Error::not_found("the directory is gone")),
+        }
+    }
+
+    /// A directory whose names may be changed.
+    pub(super) fn writable_directory(&self, ino: Ino) -> Result<ItemId> {
+        match self.directory(ino)? {
+            Directory::Item(id) => Ok(id),
+            Directory::Place(_) => Err(read_only_history()),
+        }
+    }
+
+    /// An item of the namespace that has a name.
+    pub(super) fn item(&self, id: ItemId) -> Result<&Item> {
+        living(self.snapshot.namespace(), id).ok_or_else(|| Error::not_found("the file is gone"))
+    }
+
+    /// A secret's state in the namespace.
+    pub(super) fn secret(&self, id: ItemId) -> Result<&SecretState> {
+        match &self.item(id)?.content {
+            Content::Secret(secret) => Ok(secret),
+            _ => Err(Error::new(Kind::Invalid, "not a secret")),
+        }
+    }
+
+    /// What a name leads to; what waits in memory hides what is below.
+    pub(super) fn child(&self, directory: ItemId, name: &Name) -> Option<ItemId> {
+        self.memory
+            .child(directory, name)
+            .or_else(|| self.snapshot.namespace().child(directory, name.as_bytes()).map(|item| item.id))
+    }
+
+    /// What a name leads to.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(super) fn existing(&self, directory: ItemId, name: &Name) -> Result<ItemId> {
+        self.child(directory, name).ok_or_else(|| Error::not_found("no such file or directory"))
+    }
+
+    /// Whether a directory has neither names in the namespace nor in memory.
+    pub(super) fn is_empty(&self, directory: ItemId) -> bool {
+        let below = match self.item(directory).map(|item| &item.content) {
+            Ok(Content::Directory(children)) => children.is_empty(),
+            _ => true,
+        };
+        below && self.memory.children(directory).next().is_none()
+    }
+
+    /// The names of a directory in order.
+    pub(super) fn list(&self, directory: ItemId) -> Result<Arc<[DirEntry]>> {
+        let Content::Directory(below) = &self.item(directory)?.content else {
+            return Err(Error::new(Kind::NotDirectory, "not a directory"));
+        };
+        let hidden = |name: &Name| directory == ItemId::ROOT && is_reserved(name);
+        let mut entries = Vec::with_capacity(below.len());
+        for (name, id) in below {
+            if !hidden(name) && self.memory.child(directory, name).is_none() {
+                let kind = kind_of(&self.item(*id)?.content);
+                entries.push(DirEntry { ino: self.inodes.number_of(*id), kind, name: name.clone() });
+            }
+        }
+        for (name, id) in self.memory.children(directory) {
+            let link = self.memory.get(id).is_some_and(|item| item.target.is_some());
+            let kind = if link { FileKind::Symlink } else { FileKind::Regular };
+            entries.push(DirEntry { ino: self.inodes.number_of(id), kind, name: name.clone() });
+        }
+        Ok(entries.into())
+    }
+
+    /// The path of a directory's child, for messages and the history.
+    pub(super) fn path(&self, directory: ItemId, name: &Name) -> Option<crate::node::ItemPath> {
+        Some(self.snapshot.namespace().path_of(directory)?.join(name.clone()))
+    }
+
+    /// stat(2) by inode number.
+    pub(super) fn stat(&self, ino: Ino) -> Result<Stat> {
+        if ino == Ino::ROOT {
+            return self.stat_item(ItemId::ROOT);
+        }
+        let inode = self.inodes.get(ino)?;
+        match &inode.node {
+            Node::Item(id) => self.stat_item(*id),
+            Node::Detached(detached) => Ok(self.stat_detached(ino, inode, detached)),
+            Node::Place(place) => Ok(place.stat(ino)),
+        }
+    }
+
+    /// stat(2) of an item.
+    pub(super) fn stat_item(&self, id: ItemId) -> Result<Stat> {
+        let ino = self.inodes.number_of(id);
+        let buffer = self.inodes.find(id).and_then(|(_, inode)| inode.buffer.as_ref());
+        let (attributes, kind, links, size) = if let Some(item) = self.memory.get(id) {
+            match &item.target {
+                Some(target) => (item.attributes, FileKind::Symlink, 1, target.len() as u64),
+                None => (item.attributes, FileKind::Regular, 1, 0),
+            }
+        } else {
+            let item = self.item(id)?;
+            let size = match &item.content {
+                Content::Secret(secret) => secret.size(),
+                Content::Symlink(target) => target.len() as u64,
+                Content::Directory(_) | Content::Fifo | Content::Socket => 0,
+            };
+            let kind = kind_of(&item.content);
+            let links = if kind == FileKind::Directory { 1 } else { item.links() };
+            (self.memory.effective(id, item.attributes), kind, links, size)
+        };
+        let size = buffer.and_then(|b| b.size()).unwrap_or(size);
+        let mut stat = self.options.shown(ino, kind, attributes, links, size);
+        if let Some(modified) = buffer.and_then(|b| b.modified()) {
+            stat.mtime = modified;
+            stat.ctime = stat.ctime.max(modified);
+        }
+        Ok(stat)
+    }
+
+    fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
+        let kind = if detached.directory { FileKind::Directory } else { FileKind::Regular };
+        let committed = detached.secret().map_or(0, SecretState::size);
+        let size = inode.buffer.as_ref().and_then(|b| b.size()).unwrap_or(committed);
+        let links = u32::from(detached.commits_to.is_some());
+        let mut stat = self.options.shown(ino, kind, detached.attributes, links, size);
+        if let Some(modified) = inode.buffer.as_ref().and_then(|b| b.modified()) {
+            stat.mtime = modified;
+        }
+        stat
+    }
+}
+
+impl Detached {
+    /// The secret that it was.
+    pub(super) fn secret(&self) -> Option<&SecretState> {
+        match &self.snapshot.as_ref()?.namespace().item(self.id)?.content {
+            Content::Secret(secret) => Some(secret),
+            _ => None,
+        }
+    }
+}
+
+impl Options {
+    /// What stat(2) shows of attributes.
+    pub(super) fn shown(&self, ino: Ino, kind: FileKind, attributes: Attributes, links: u32, size: u64) -> Stat {
+        Stat {
+            ino,
+            kind,
+            mode: attributes.mode & 0o7777 & !self.umask.unwrap_or(0),
+            uid: self.uid.unwrap_or(attributes.uid),
+            gid: self.gid.unwrap_or(attributes.gid),
+            links,
+            size,
+            atime: attributes.atime,
+            mtime: attributes.mtime,
+            ctime: attributes.ctime,
+        }
+    }
+}
+
+/// An item that has a name: deleted secrets have none.
+pub(super) fn living(namespace: &Namespace, id: ItemId) -> Option<&Item> {
+    namespace.item(id).filter(|item| id == ItemId::ROOT || item.links() > 0)
+}
+
+/// The file type of a content.
+pub(super) const fn kind_of(content: &Content) -> FileKind {
+    match content {
+        Content::Directory(_) => FileKind::Directory,
+        Content::Secret(_) => FileKind::Regular,
+        Content::Symlink(_) => FileKind::Symlink,
+        Content::Fifo => FileKind::Fifo,
+        Content::Socket => FileKind::Socket,
+    }
+}
+
+/// Names in the root that the mount keeps for itself.
+pub(super) fn is_reserved(name: &Name) -> bool {
+    name.as_bytes() == b".versions" || name.as_bytes() == b".views"
+}
+
+/// The error for changes in `.versions`.
+pub(super) fn read_only_history() -> Error {
+    Error::new(Kind::ReadOnly, "the history cannot be changed")
+        .hint("copy a version over the present file to restore it")
+}

@@ -1,0 +1,94 @@
+use super::*;
+use crate::node::{Attributes, ItemId, Name, Session};
+
+/// Another process writes.
+fn put_outside(keynode: &Keynode, name: &str, content: &[u8]) {
+    let name = Name::new(name.as_bytes()).unwrap();
+    let mut transaction = keynode.begin().unwrap();
+    let present = transaction.namespace().child(ItemId::ROOT, name.as_bytes()).map(|item| item.id);
+    let id = present.unwrap_or_else(ItemId::random);
+    let value = keynode.seal(id, content).unwrap();
+    let now = crate::time::Timestamp::now();
+    match present {
+        Some(_) => transaction.write(value, Session::random(), now).unwrap(),
+        None => {
+            transaction.create_secret(ItemId::ROOT, &name, Attributes::new(0o600), value, Session::random()).unwrap()
+        }
+    }
+    transaction.commit().unwrap();
+}
+
+#[test]
+fn a_change_from_outside_is_a_new_inode_and_the_old_one_stays_as_it_was() {
+    let tree = Tree::new();
+    let notices = tree.fs.notices();
+    tree.put("a", b"one");
+    let old = ino(&tree.fs, "a").unwrap();
+    let handle = tree.fs.open(old, OpenMode::default(), ME).unwrap();
+    put_outside(&tree.on_disk(), "a", b"two");
+    while notices.try_recv().is_ok() {}
+    tree.fs.refresh().unwrap();
+    let entry = Notice::Entry { parent: Ino::ROOT, name: Name::new(b"a").unwrap() };
+    assert!(notices.try_iter().any(|notice| notice == entry));
+    let new = ino(&tree.fs, "a").unwrap();
+    assert_ne!(old, new);
+    assert_eq!(&*tree.fs.read(old, 0, 9).unwrap(), b"one");
+    assert_eq!(&*tree.fs.read(new, 0, 9).unwrap(), b"two");
+    tree.fs.release(handle).unwrap();
+    let other = Tree { fs: tree.remounted(), keynode: tree.keynode.clone(), _directory: tempfile::tempdir().unwrap() };
+    assert_eq!(other.get("a"), b"two");
+}
+
+#[test]
+fn a_dirty_handle_commits_on_top_of_what_came_from_outside() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    let (ino_here, handle) = tree.open("a", true);
+    tree.fs.write(ino_here, 0, b"mine").unwrap();
+    put_outside(&tree.on_disk(), "a", b"theirs");
+    tree.close(ino_here, handle);
+    assert_eq!(tree.versions("a"), [&b"one"[..], b"theirs", b"mine"]);
+    assert_eq!(tree.get("a"), b"mine");
+}
+
+#[test]
+fn a_new_file_whose_name_was_taken_from_outside_is_a_version_of_that_secret() {
+    let tree = Tree::new();
+    let (ino_here, handle) = tree.create("a");
+    tree.fs.write(ino_here, 0, b"mine").unwrap();
+    put_outside(&tree.on_disk(), "a", b"theirs");
+    tree.close(ino_here, handle);
+    assert_eq!(tree.versions("a"), [&b"theirs"[..], b"mine"]);
+    assert_eq!(tree.get("a"), b"mine");
+}
+
+#[test]
+fn what_was_removed_outside_is_gone_here_but_for_who_has_it_open() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    let (ino_here, handle) = tree.open("a", false);
+    tree.fs.write(ino_here, 0, b"two").unwrap();
+    let other = tree.on_disk();
+    let mut transaction = other.begin().unwrap();
+    transaction.unlink(ItemId::ROOT, &Name::new(b"a").unwrap()).unwrap();
+    transaction.commit().unwrap();
+    tree.fs.refresh().unwrap();
+    assert_eq!(kind(ino(&tree.fs, "a")), Kind::NotFound);
+    assert_eq!(&*tree.fs.read(ino_here, 0, 9).unwrap(), b"two");
+    tree.close(ino_here, handle);
+    assert!(tree.list("").is_empty());
+}
+
+#[test]
+fn a_local_rename_is_safe_against_a_change_meanwhile() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    tree.put("b", b"new");
+    put_outside(&tree.on_disk(), "a", b"theirs");
+    tree.rename("b", "a").unwrap();
+    assert_eq!(tree.versions("a"), [&b"one"[..], b"theirs", b"new"]);
+    put_outside(&tree.on_disk(), "c", b"theirs");
+    tree.put("d", b"d1");
+    tree.rename("d", "c").unwrap();
+    assert_eq!(tree.versions("c"), [&b"theirs"[..], b"d1"]);
+}

@@ -1,0 +1,175 @@
+//! The words of this layer's interface: numbers, attributes, entries.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::node::{Locked, Name};
+use crate::time::Timestamp;
+
+/// An inode number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    /// The mount's root directory.
+    pub const ROOT: Self = Self(1);
+}
+
+/// An open file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct HandleId(pub u64);
+
+impl HandleId {
+    /// What the kernel sends where it never asked to open: on mounts whose opens are answered with ENOSYS.
+    pub const NONE: Self = Self(0);
+}
+
+/// Who asks: the file system ids of the calling thread, and its thread id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// fsuid
+    pub uid: u32,
+    /// fsgid
+    pub gid: u32,
+    /// Thread id in the mounter's pid namespace; 0: not visible from there.
+    pub pid: u32,
+}
+
+/// A file's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// A secret, or a file of the history.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+}
+
+/// What stat(2) tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Inode number.
+    pub ino: Ino,
+    /// Type.
+    pub kind: FileKind,
+    /// Permission bits, 07777.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names. Directories say 1, as on btrfs: subdirectories are not counted.
+    pub links: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of the content.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+}
+
+/// A name that was looked up or made.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What it leads to.
+    pub stat: Stat,
+    /// Whether the kernel may remember name and attributes until it is told otherwise.
+    pub keep: bool,
+}
+
+/// One line of a directory listing.
+#[derive(Debug, Clone)]
+pub struct DirEntry {
+    /// Inode number.
+    pub ino: Ino,
+    /// Type.
+    pub kind: FileKind,
+    /// Name; `.` and `..` are not part of a listing.
+    pub name: Name,
+}
+
+/// What setattr asks for; `None` leaves a field as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SetAttributes {
+    /// Permission bits, 07777.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// New size in bytes.
+    pub size: Option<u64>,
+    /// Last access.
+    pub atime: Option<Timestamp>,
+    /// Last modification.
+    pub mtime: Option<Timestamp>,
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenMode {
+    /// For writing (perhaps for reading as well).
+    pub write: bool,
+    /// `O_TRUNC`
+    pub truncate: bool,
+    /// `O_EXCL`, counts for create alone.
+    pub exclusive: bool,
+}
+
+/// How a rename treats the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RenameMode {
+    /// Replaces it.
+    #[default]
+    Replace,
+    /// Fails if it exists.
+    NoReplace,
+    /// Swaps the two.
+    Exchange,
+}
+
+/// Bytes of a file, still in locked memory.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    content: Arc<Locked>,
+    start: usize,
+    end: usize,
+}
+
+impl Slice {
+    /// At most `size` bytes from `offset` on; past the end: none.
+    pub(super) fn new(content: Arc<Locked>, offset: u64, size: u32) -> Self {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let end = start.saturating_add(size as usize).min(content.len());
+        Self { content, start, end }
+    }
+}
+
+impl Deref for Slice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.content.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+/// What the kernel must be told, outside of any request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The name leads elsewhere now, or nowhere.
+    Entry {
+        /// The directory.
+        parent: Ino,
+        /// The name in it.
+        name: Name,
+    },
+    /// The attributes of an inode changed.
+    Attributes(Ino),
+}

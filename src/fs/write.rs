@@ -1,0 +1,254 @@
+//! Creating, opening and writing files.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::FileSystem;
+use super::buffer::{Buffer, Occasion};
+use super::inode::Node;
+use super::memory::{Class, MemoryItem};
+use super::state::{State, read_only_history};
+use super::types::{Caller, Entry, FileKind, HandleId, Ino, OpenMode, SetAttributes};
+use crate::error::{Error, Kind, Result};
+use crate::node::{Attributes, ItemId, Locked, Name};
+use crate::time::Timestamp;
+
+impl FileSystem {
+    /// Creates a file and opens it for writing. It becomes a secret with its first commit.
+    ///
+    /// # Errors
+    /// `Exists` with `exclusive`, `NotPermitted` for a reserved name, `ReadOnly`.
+    pub fn create(
+        &self,
+        parent: Ino,
+        name: &[u8],
+        mode: u32,
+        caller: Caller,
+        open: OpenMode,
+    ) -> Result<(Entry, HandleId)> {
+        let name = Name::new(name)?;
+        let (directory, _writer) = self.changeable(parent, &name)?;
+        let existing = self.state.lock().child(directory, &name);
+        if let Some(id) = existing {
+            if open.exclusive {
+                return Err(Error::new(Kind::Exists, "the name exists already"));
+            }
+            let entry = self.entry(&Node::Item(id))?;
+            let handle = self.open(entry.stat.ino, open, caller)?;
+            return Ok((entry, handle));
+        }
+        let mut state = self.state.lock();
+        let (id, continues) = state.history_for(directory, &name);
+        let attributes = state.new_attributes(directory, mode, caller)?;
+        let class = Class::of(&name);
+        let item = MemoryItem { parent: directory, name, attributes, target: None, class, closed: None, continues };
+        state.memory.insert(id, item);
+        let ino = state.inodes.look_up(&Node::Item(id));
+        let inode = state.inodes.get_mut(ino)?;
+        inode.buffer = Some(Arc::new(Buffer::created()));
+        inode.opens += 1;
+        inode.writers += 1;
+        let handle = state.handles.open(ino, true);
+        Ok((Entry { stat: state.stat(ino)?, keep: true }, handle))
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `ReadOnly`, `IsDirectory`, `NotFound`.
+    pub fn open(&self, ino: Ino, open: OpenMode, caller: Caller) -> Result<HandleId> {
+        let mut state = self.state.lock();
+        let stat = state.stat(ino)?;
+        if stat.kind == FileKind::Directory {
+            return Err(Error::new(Kind::IsDirectory, "a directory"));
+        }
+        let node = state.inodes.get(ino)?.node.clone();
+        if open.write {
+            if matches!(node, Node::Place(_)) {
+                return Err(read_only_history());
+            }
+            self.writable()?;
+        }
+        let inode = state.inodes.get_mut(ino)?;
+        inode.opens += 1;
+        if open.write {
+            inode.writers += 1;
+            let buffer = inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone();
+            if open.truncate && stat.size > 0 {
+                // No content is needed to empty it, so this takes no time.
+                buffer.truncate(0, self.options.max_size, true, || Ok(Arc::default()))?;
+                if caller.uid != 0 && stat.mode & 0o6000 != 0 {
+                    let set = SetAttributes { mode: Some(stat.mode & !0o6000), ..SetAttributes::default() };
+                    state.set(ino, &set, Timestamp::now())?;
+                }
+            }
+        }
+        if let Node::Item(id) = node
+            && let Some(item) = state.memory.get_mut(id)
+        {
+            item.closed = None;
+        }
+        Ok(state.handles.open(ino, open.write))
+    }
+
+    /// Writes bytes at an offset. The number of bytes written is always all of them.
+    ///
+    /// # Errors
+    /// `TooLarge`, `ReadOnly`; what decrypting the present content brings.
+    pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.buffer(ino)?.write(offset, bytes, self.options.max_size, || self.committed(ino))
+    }
+
+    /// Makes sure that the file has this many bytes at least, as posix_fallocate(3) wants.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn allocate(&self, ino: Ino, size: u64) -> Result<()> {
+        if self.getattr(ino)?.stat.size < size { self.truncate_buffer(ino, size) } else { Ok(()) }
+    }
+
+    /// close(2) of a descriptor.
+    ///
+    /// # Errors
+    /// What committing brings; the content stays unsaved then, for another try.
+    pub fn flush(&self, ino: Ino) -> Result<()> {
+        self.commit(ino, Occasion::Flush)
+    }
+
+    /// fsync(2): content and attributes are on disk afterwards.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`].
+    pub fn fsync(&self, ino: Ino) -> Result<()> {
+        self.commit(ino, Occasion::Sync)?;
+        self.save_attributes()
+    }
+
+    /// fsync(2) of a directory: its names are on disk already, attributes may be on their way.
+    ///
+    /// # Errors
+    /// What a transaction brings.
+    pub fn fsync_attributes(&self) -> Result<()> {
+        self.save_attributes()
+    }
+
+    /// The last close of a handle.
+    ///
+    /// # Errors
+    /// As for [`Self::flush`]; the handle is closed all the same.
+    pub fn release(&self, handle: HandleId) -> Result<()> {
+        let Some(handle) = self.state.lock().handles.close(handle) else { return Ok(()) };
+        let saved = if handle.writes { self.commit(handle.ino, Occasion::Release) } else { Ok(()) };
+        let mut state = self.state.lock();
+        if let Ok(inode) = state.inodes.get_mut(handle.ino) {
+            inode.opens = inode.opens.saturating_sub(1);
+            inode.writers = inode.writers.saturating_sub(u32::from(handle.writes));
+        }
+        state.let_go(handle.ino);
+        saved
+    }
+
+    /// Sets the size of a file; durable at return where nobody has it open for writing.
+    pub(super) fn truncate(&self, ino: Ino, size: u64) -> Result<()> {
+        self.truncate_buffer(ino, size)?;
+        if self.state.lock().inodes.get(ino)?.writers > 0 {
+            return Ok(());
+        }
+        let saved = self.commit(ino, Occasion::Release);
+        self.state.lock().let_go(ino);
+        saved
+    }
+
+    fn truncate_buffer(&self, ino: Ino, size: u64) -> Result<()> {
+        self.buffer(ino)?.truncate(size, self.options.max_size, false, || self.committed(ino))
+    }
+
+    /// The buffer of an inode that is about to be changed.
+    fn buffer(&self, ino: Ino) -> Result<Arc<Buffer>> {
+        let mut state = self.state.lock();
+        let inode = state.inodes.get_mut(ino)?;
+        if matches!(inode.node, Node::Place(_)) {
+            return Err(read_only_history());
+        }
+        self.writable()?;
+        // A page of a mapping may be written back after the last close: that is a session of its own, which the
+        // background work commits.
+        Ok(inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone())
+    }
+
+    /// The content below the buffer.
+    fn committed(&self, ino: Ino) -> Result<Arc<Locked>> {
+        self.content(ino)
+    }
+
+    /// The id of a directory in which this name may be changed, and the right to change names.
+    pub(super) fn changeable(&self, parent: Ino, name: &Name) -> Result<(ItemId, parking_lot::MutexGuard<'_, ()>)> {
+        let writer = self.writer.lock();
+        let directory = self.state.lock().writable_directory(parent)?;
+        if directory == ItemId::ROOT && super::state::is_reserved(name) {
+            return Err(Error::new(Kind::NotPermitted, format!("the name {name} is reserved for the mount")));
+        }
+        self.writable()?;
+        Ok((directory, writer))
+    }
+}
+
+impl State {
+    /// The id that a new file of this name gets: it goes on with the history of a secret that had the name and has no
+    /// other. Where that secret was only moved aside to a scratch name, as editors do, it is the second one returned.
+    fn history_for(&mut self, directory: ItemId, name: &Name) -> (ItemId, Option<ItemId>) {
+        if let Some(aside) = self.memory.take_aside(directory, name)
+            && self.moved_aside(aside, directory).is_some()
+        {
+            return (ItemId::random(), Some(aside));
+        }
+        (self.former(directory, name).unwrap_or_else(ItemId::random), None)
+    }
+
+    /// The secret that had this name last and has none now.
+    pub(super) fn former(&self, directory: ItemId, name: &Name) -> Option<ItemId> {
+        let path = self.path(directory, name)?;
+        let last = *self.snapshot.namespace().former(&path).last()?;
+        // A file that waits in memory may have taken it already.
+        (self.memory.get(last).is_none() && self.inodes.find(last).is_none()).then_some(last)
+    }
+
+    /// The scratch name that is all that is left to a secret, if it stands in this directory.
+    pub(super) fn moved_aside(&self, id: ItemId, directory: ItemId) -> Option<Name> {
+        let item = self.item(id).ok()?;
+        let mut names = item.names();
+        let (parent, name) = names.next()?;
+        (names.next().is_none() && parent == directory && Class::of(name) != Class::Lasting).then(|| name.clone())
+    }
+
+    /// Attributes of something new: its group comes from the directory where that is set-group-id.
+    pub(super) fn new_attributes(&self, directory: ItemId, mode: u32, caller: Caller) -> Result<Attributes> {
+        let parent = self.memory.effective(directory, self.item(directory)?.attributes);
+        let gid = if parent.mode & 0o2000 != 0 { parent.gid } else { caller.gid };
+        Ok(Attributes { uid: caller.uid, gid, ..Attributes::new(mode & 0o7777) })
+    }
+
+    /// Frees what a closed file needs no longer.
+    pub(super) fn let_go(&mut self, ino: Ino) {
+        let Ok(inode) = self.inodes.get_mut(ino) else { return };
+        if inode.writers == 0 {
+            let dispensable = match (&inode.node, &inode.buffer) {
+                (Node::Item(id), Some(buffer)) => self.memory.get(*id).is_none() && buffer.is_clean(),
+                (Node::Detached(detached), Some(buffer)) => {
+                    buffer.is_clean() || (detached.commits_to.is_none() && inode.opens == 0)
+                }
+                _ => false,
+            };
+            if dispensable {
+                inode.buffer = None;
+            }
+        }
+        if inode.opens == 0
+            && let Node::Item(id) = inode.node
+            && let Some(item) = self.memory.get_mut(id)
+        {
+            item.closed = Some(Instant::now());
+        }
+        self.inodes.drop_if_unused(ino);
+    }
+}

@@ -1,0 +1,519 @@
+//! The kernel's requests, unpacked and answered: nothing is decided here but how long the kernel may remember.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use log::{Level, debug, error, log, log_enabled};
+
+use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
+use super::unmount::SETTLE;
+use crate::error::Result;
+use crate::fs::{self, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
+
+/// Until the kernel is told otherwise.
+const LONG: Duration = Duration::from_secs(100_000);
+
+/// The largest write request. Requests pass through memory that is not locked: small ones leave little there.
+const LARGEST_WRITE: u32 = 128 << 10;
+
+/// Bits of fallocate(2)'s mode.
+const KEEP_SIZE: i32 = libc::FALLOC_FL_KEEP_SIZE;
+
+/// Answers requests from a file system.
+pub(super) struct Adapter {
+    fs: Arc<FileSystem>,
+    /// Answer opens with ENOSYS: the kernel then never asks again.
+    no_open: bool,
+}
+
+impl Adapter {
+    pub(super) fn new(fs: Arc<FileSystem>) -> Self {
+        let no_open = !fs.is_writable();
+        Self { fs, no_open }
+    }
+
+    /// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
+    fn handle<T>(
+        &self,
+        request: &Request,
+        operation: &str,
+        ino: INodeNo,
+        name: Option<&OsStr>,
+        work: impl FnOnce(&FileSystem) -> Result<T>,
+    ) -> Result<T, Errno> {
+        let started = log_enabled!(Level::Debug).then(Instant::now);
+        let what = || self.fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
+        let who = caller(request);
+        match catch_unwind(AssertUnwindSafe(|| work(&self.fs))) {
+            Ok(Ok(value)) => {
+                if let Some(started) = started {
+                    debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
+                }
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                let errno = Errno::from_i32(fs::errno(error.kind()));
+                let level = fs::level(error.kind());
+                if log_enabled!(level) {
+                    let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
+                    log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
+                }
+                Err(errno)
+            }
+            Err(_) => {
+                error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
+                Err(Errno::EIO)
+            }
+        }
+    }
+
+    fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
+        self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
+    }
+}
+
+fn ttl(keep: bool) -> Duration {
+    if keep { LONG } else { Duration::ZERO }
+}
+
+fn answer(reply: ReplyEmpty, result: Result<(), Errno>) {
+    match result {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn answer_entry(reply: ReplyEntry, result: Result<Entry, Errno>) {
+    match result {
+        Ok(entry) => reply.entry(&ttl(entry.keep), &attributes(&entry.stat), Generation(0)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+fn answer_attributes(reply: ReplyAttr, result: Result<Entry, Errno>) {
+    match result {
+        Ok(entry) => reply.attr(&ttl(entry.keep), &attributes(&entry.stat)),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// What is opened for reading need not be flushed; what the kernel has of an inode's content is always right.
+fn open_flags(writes: bool) -> FopenFlags {
+    if writes { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let mut wanted = InitFlags::FUSE_ATOMIC_O_TRUNC
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_CACHE_SYMLINKS;
+        if self.no_open {
+            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
+        }
+        if config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_err() {
+            self.no_open = false;
+        }
+        // All of these make it faster, but O_TRUNC: without it every truncation would be a session of its own.
+        if let Err(missing) = config.add_capabilities(wanted) {
+            if missing.contains(InitFlags::FUSE_ATOMIC_O_TRUNC) {
+                return Err(io::Error::from_raw_os_error(libc::EPROTO));
+            }
+            let _ = config.add_capabilities(wanted & !missing);
+        }
+        let _ = config.set_max_write(LARGEST_WRITE);
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = self.handle(request, "lookup", parent, Some(name), |fs| fs.lookup(Ino(parent.0), name.as_bytes()));
+        answer_entry(reply, found);
+    }
+
+    fn forget(&self, request: &Request, ino: INodeNo, count: u64) {
+        let _ = self.handle(request, "forget", ino, None, |fs| {
+            fs.forget(Ino(ino.0), count);
+            Ok(())
+        });
+    }
+
+    fn getattr(&self, request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        answer_attributes(reply, self.handle(request, "getattr", ino, None, |fs| fs.getattr(Ino(ino.0))));
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mode = mode.map(|mode| mode & 0o7777);
+        let set = SetAttributes { mode, uid, gid, size, atime: atime.map(time), mtime: mtime.map(time) };
+        answer_attributes(reply, self.handle(request, "setattr", ino, None, |fs| fs.setattr(Ino(ino.0), &set)));
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.handle(request, "readlink", ino, None, |fs| fs.readlink(Ino(ino.0))) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let Some(kind) = made_by_mknod(mode) else { return reply.error(Errno::EPERM) };
+        let made = self.handle(request, "mknod", parent, Some(name), |fs| {
+            fs.mknod(Ino(parent.0), name.as_bytes(), kind, mode, caller(request))
+        });
+        answer_entry(reply, made);
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let made = self.handle(request, "mkdir", parent, Some(name), |fs| {
+            fs.mkdir(Ino(parent.0), name.as_bytes(), mode, caller(request))
+        });
+        answer_entry(reply, made);
+    }
+
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.handle(request, "unlink", parent, Some(name), |fs| fs.unlink(Ino(parent.0), name.as_bytes()));
+        answer(reply, done);
+    }
+
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let done = self.handle(request, "rmdir", parent, Some(name), |fs| fs.rmdir(Ino(parent.0), name.as_bytes()));
+        answer(reply, done);
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let made = self.handle(request, "symlink", parent, Some(name), |fs| {
+            fs.symlink(Ino(parent.0), name.as_bytes(), target.as_os_str().as_bytes(), caller(request))
+        });
+        answer_entry(reply, made);
+    }
+
+    fn rename(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
+        let done = self.handle(request, "rename", parent, Some(name), |fs| {
+            fs.rename(Ino(parent.0), name.as_bytes(), Ino(new_parent.0), new_name.as_bytes(), mode)
+        });
+        answer(reply, done);
+    }
+
+    fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
+        let made = self.handle(request, "link", new_parent, Some(new_name), |fs| {
+            fs.link(Ino(ino.0), Ino(new_parent.0), new_name.as_bytes())
+        });
+        answer_entry(reply, made);
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
+        let mode = open_mode(flags.0);
+        match self.handle(request, "open", ino, None, |fs| fs.open(Ino(ino.0), mode, caller(request))) {
+            Ok(handle) => reply.opened(FileHandle(handle.0), open_flags(mode.write)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.handle(request, "read", ino, None, |fs| fs.read(Ino(ino.0), offset, size)) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.handle(request, "write", ino, None, |fs| fs.write(Ino(ino.0), offset, data)) {
+            // A request is never larger than LARGEST_WRITE.
+            Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn flush(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
+        answer(reply, self.handle(request, "flush", ino, None, |fs| fs.flush(Ino(ino.0))));
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        _owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        answer(reply, self.handle(request, "release", ino, None, |fs| fs.release(HandleId(fh.0))));
+    }
+
+    fn fsync(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        answer(reply, self.handle(request, "fsync", ino, None, |fs| fs.fsync(Ino(ino.0))));
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        match self.handle(request, "opendir", ino, None, |fs| fs.opendir(Ino(ino.0))) {
+            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let entries = match self.list(request, ino, fh, offset) {
+            Ok(entries) => entries,
+            Err(errno) => return reply.error(errno),
+        };
+        let dots = [(".", ino), ("..", ino)].map(|(name, ino)| (ino, FileKind::Directory, OsStr::new(name)));
+        let rest =
+            entries.iter().map(|entry| (INodeNo(entry.ino.0), entry.kind, OsStr::from_bytes(entry.name.as_bytes())));
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        for ((ino, kind, name), next) in dots.into_iter().chain(rest).zip(1..).skip(skip) {
+            if reply.add(ino, next, file_type(kind), name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn readdirplus(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let entries = match self.list(request, ino, fh, offset) {
+            Ok(entries) => entries,
+            Err(errno) => return reply.error(errno),
+        };
+        if offset < 2 {
+            let own = match self.handle(request, "getattr", ino, None, |fs| fs.getattr(Ino(ino.0))) {
+                Ok(own) => attributes(&own.stat),
+                Err(errno) => return reply.error(errno),
+            };
+            for (next, name) in [(1, "."), (2, "..")] {
+                // The kernel takes no reference for these two.
+                if next > offset && reply.add(ino, next, name, &Duration::ZERO, &own, Generation(0)) {
+                    return reply.ok();
+                }
+            }
+        }
+        let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        for (entry, next) in entries.iter().zip(3..).skip(skip) {
+            let looked_up =
+                self.handle(request, "lookup", ino, None, |fs| Ok(fs.lookup_listed(Ino(ino.0), entry))).ok().flatten();
+            let Some(found) = looked_up else { continue };
+            let name = OsStr::from_bytes(entry.name.as_bytes());
+            let child = INodeNo(found.stat.ino.0);
+            if reply.add(child, next, name, &ttl(found.keep), &attributes(&found.stat), Generation(0)) {
+                self.fs.forget(found.stat.ino, 1);
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn releasedir(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.fs.releasedir(HandleId(fh.0));
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        answer(reply, self.handle(request, "fsyncdir", ino, None, FileSystem::fsync_attributes));
+    }
+
+    fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match self.handle(request, "statfs", ino, None, FileSystem::statfs) {
+            Ok(space) => {
+                let unit = u32::try_from(space.fragment).unwrap_or(4096);
+                let (blocks, free, available) = (space.blocks, space.free, space.available);
+                reply.statfs(blocks, free, available, space.files, u64::from(u32::MAX), unit, 255, unit);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let open = open_mode(flags);
+        let made = self.handle(request, "create", parent, Some(name), |fs| {
+            fs.create(Ino(parent.0), name.as_bytes(), mode, caller(request), open)
+        });
+        match made {
+            Ok((Entry { stat, keep }, handle)) => {
+                let flags = open_flags(true);
+                reply.created(&ttl(keep), &attributes(&stat), Generation(0), FileHandle(handle.0), flags);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn fallocate(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let done = match (mode, offset.checked_add(length)) {
+            (0, Some(end)) => self.handle(request, "fallocate", ino, None, |fs| fs.allocate(Ino(ino.0), end)),
+            // The space cannot be kept, and need not be.
+            (KEEP_SIZE, _) => Ok(()),
+            (_, None) => Err(Errno::EFBIG),
+            _ => Err(Errno::EOPNOTSUPP),
+        };
+        answer(reply, done);
+    }
+
+    fn ioctl(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        command: u32,
+        _data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        if command != SETTLE {
+            return reply.error(Errno::ENOTTY);
+        }
+        match self.handle(request, "settle", ino, None, FileSystem::settle_all) {
+            Ok(()) => reply.ioctl(0, &[]),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    // What follows is left to the kernel: it stops asking after the first ENOSYS.
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn bmap(&self, _: &Request, _: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(&self, _: &Request, _: INodeNo, _: FileHandle, _: i64, _: i32, reply: ReplyLseek) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+}

@@ -1,0 +1,176 @@
+//! A mount from its beginning to its end.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fuser::{INodeNo, Notifier, Session, SessionUnmounter};
+use log::{info, warn};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::mount::UnmountFlags;
+use rustix::time::Timespec;
+
+use super::MountOptions;
+use super::adapter::Adapter;
+use super::signals::Signals;
+use super::watch::Watch;
+use crate::error::{Error, Kind, Result};
+use crate::fs::{FileSystem, Notice};
+use crate::node::Keynode;
+
+/// How long a signal waits for requests that are under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks at the file where nothing tells of changes; attributes and scratch files wait no longer either.
+const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
+/// once the directory can be used. What waits in memory is on disk at return.
+///
+/// # Errors
+/// The mount point cannot be mounted on; at the end, what could not be committed.
+pub fn serve(
+    keynode: Arc<Keynode>,
+    mount_point: &Path,
+    options: MountOptions,
+    ready: impl FnOnce() + Send,
+) -> Result<()> {
+    let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
+    let signals = Signals::block()?;
+    let watch = Watch::new(keynode.path());
+    let mut options = options;
+    options.read_only |= keynode.read_only().is_some();
+    if options.fs_name.is_empty() {
+        options.fs_name = keynode.path().to_string_lossy().into_owned();
+    }
+    let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
+    let mut session = Session::new(Adapter::new(fs.clone()), &mount_point, &options.for_session())
+        .map_err(|error| cannot_mount(&mount_point, error))?;
+    let unmounter = session.unmount_callable();
+    let mut mounted = Mounted { fs, mount_point, unmounter, signals, watch, troubled: false };
+    spawn("notices", notices(mounted.fs.notices(), session.notifier()))?;
+    let ended = Arc::new(
+        eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::new(Kind::Failed, "cannot start").because(error))?,
+    );
+    let (result, outcome) = mpsc::channel();
+    let wake = ended.clone();
+    spawn("session", move || {
+        // Whoever waits may have given up.
+        let _ = result.send(session.run());
+        let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
+    })?;
+    ready();
+    info!("{}: mounted", mounted.mount_point.display());
+    mounted.attend(&ended);
+    let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
+    match outcome.try_recv() {
+        Ok(Err(error)) => settled.and(Err(Error::io("serve", &mounted.mount_point, error))),
+        Ok(Ok(())) | Err(_) => settled,
+    }
+}
+
+/// What lives as long as the mount.
+struct Mounted {
+    fs: Arc<FileSystem>,
+    mount_point: std::path::PathBuf,
+    unmounter: SessionUnmounter,
+    signals: Signals,
+    watch: Option<Watch>,
+    /// Whether the last look at the file or the last commit in the background failed: said once.
+    troubled: bool,
+}
+
+impl Mounted {
+    /// Does what is due without requests, until the session has ended or a signal has ended it.
+    fn attend(&mut self, ended: &impl std::os::fd::AsFd) {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let mut waits = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
+            waits.extend(self.watch.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+            // An interrupted wait is a short one.
+            let _ = poll(&mut waits, Some(&BEAT));
+            if waits.first().is_some_and(|wait| !wait.revents().is_empty()) {
+                return;
+            }
+            drop(waits);
+            if self.signals.take() && deadline.is_none() {
+                info!("{}: unmounting", self.mount_point.display());
+                self.unmount();
+                deadline = Some(Instant::now() + PATIENCE);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                warn!("{}: files are still open; what was written to them is saved", self.mount_point.display());
+                return;
+            }
+            if let Some(watch) = &self.watch {
+                watch.drain();
+            }
+            self.housekeeping();
+        }
+    }
+
+    fn housekeeping(&mut self) {
+        match self.fs.refresh().and_then(|()| self.fs.tick(Instant::now())) {
+            Ok(()) => self.troubled = false,
+            Err(error) if !self.troubled => {
+                self.troubled = true;
+                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
+                warn!("{}: {error}{hint}", self.mount_point.display());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Takes the mount out of the tree, even if files are open: those live until the process ends.
+    fn unmount(&mut self) {
+        if self.unmounter.unmount().is_err()
+            && let Err(error) = rustix::mount::unmount(&self.mount_point, UnmountFlags::DETACH)
+        {
+            warn!("{}: cannot be unmounted: {error}", self.mount_point.display());
+        }
+    }
+}
+
+/// Passes on to the kernel what it must hear. It may wait for a request, so no request ever waits for it.
+fn notices(receiver: mpsc::Receiver<Notice>, notifier: Notifier) -> impl FnOnce() + Send + 'static {
+    move || {
+        for notice in receiver {
+            // A kernel that does not know the inode any more has nothing to be told.
+            let _ = match notice {
+                Notice::Entry { parent, name } => {
+                    notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
+                }
+                Notice::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
+            };
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    thread::Builder::new()
+        .name(format!("pkfs-{name}"))
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| Error::new(Kind::Failed, "cannot start a thread").because(error))
+}
+
+fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
+    if error.to_string().contains("user_allow_other") {
+        return Error::new(Kind::NotPermitted, "allow_other is not permitted to users")
+            .hint("root can allow it: user_allow_other in /etc/fuse.conf")
+            .because(error);
+    }
+    let failed = match error.kind() {
+        io::ErrorKind::NotFound if !Path::new("/dev/fuse").exists() => {
+            Error::new(Kind::Failed, "this machine has no /dev/fuse")
+                .hint("modprobe fuse; in a container: --device /dev/fuse")
+        }
+        _ => Error::new(Kind::Failed, format!("cannot mount on {}", mount_point.display()))
+            .hint("users other than root need fusermount3 (package fuse3); -v says more"),
+    };
+    failed.because(error)
+}

@@ -1,0 +1,192 @@
+//! `pkfs umount`.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use crate::error::{Error, Kind, Result};
+
+/// The ioctl on a mount's root that commits everything that waits in memory: `_IO('p', 1)`.
+pub(super) const SETTLE: u32 = 0x7001;
+
+/// How many holders of a busy mount are named.
+const NAMED: usize = 5;
+
+/// Unmounts a keynode; what waits in the mount's memory is on disk before.
+///
+/// # Errors
+/// `NotFound` if no keynode is mounted there; for a busy mount, who holds it; what could not be committed.
+pub fn unmount(mount_point: &Path) -> Result<()> {
+    let path = absolute(mount_point)?;
+    let mounts = fs::read("/proc/self/mountinfo")
+        .map_err(|error| Error::io("read", Path::new("/proc/self/mountinfo"), error))?;
+    match kind_of_mount(&mounts, &path) {
+        Some(kind) if kind == b"fuse.pkfs" => {}
+        Some(_) => {
+            return Err(Error::new(Kind::Invalid, format!("{} is a mount, but not of a keynode", path.display()))
+                .hint("umount(8) unmounts it"));
+        }
+        None => return Err(Error::not_found(format!("nothing is mounted on {}", path.display()))),
+    }
+    settle(&path)?;
+    match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::BUSY) => Err(busy(&path)),
+        Err(Errno::PERM) => by_fusermount(&path),
+        Err(error) => Err(Error::io("unmount", &path, error.into())),
+    }
+}
+
+/// Asks the mount to commit what waits. A mount whose process is gone has nothing to commit.
+fn settle(path: &Path) -> Result<()> {
+    let root = match File::open(path) {
+        Ok(root) => root,
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => return Ok(()),
+        // Those who may not look may not unmount either: the kernel says so.
+        Err(_) => return Ok(()),
+    };
+    match ioctl(&root) {
+        Ok(()) | Err(Errno::NOTCONN | Errno::NOTTY | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(Error::io("save what was written to", path, error.into())
+            .hint("the mount's log says what is wrong; it stays mounted")),
+    }
+}
+
+#[allow(unsafe_code)]
+fn ioctl(root: &File) -> rustix::io::Result<()> {
+    // SAFETY: the command has neither an argument nor a result, so no memory is touched; another file system than ours
+    // refuses it.
+    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::NoArg::<{ SETTLE as rustix::ioctl::Opcode }>::new()) }
+}
+
+/// For everybody but root.
+fn by_fusermount(path: &Path) -> Result<()> {
+    let output = Command::new("fusermount3").arg("-u").arg("--").arg(path).output().map_err(|error| {
+        Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error)
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("busy") {
+        return Err(busy(path));
+    }
+    Err(Error::new(Kind::NotPermitted, format!("{} cannot be unmounted: {}", path.display(), said.trim())))
+}
+
+/// The path as the kernel lists it. The last part is not resolved: the mount may be dead.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
+    match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
+        (Some(parent), Some(name)) => Ok(parent.join(name)),
+        _ => Ok(absolute),
+    }
+}
+
+/// The file system type of the topmost mount on a path (proc(5), mountinfo).
+fn kind_of_mount<'a>(mountinfo: &'a [u8], path: &Path) -> Option<&'a [u8]> {
+    let mut found = None;
+    for line in mountinfo.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let Some(point) = fields.nth(4) else { continue };
+        if unescape(point) == path.as_os_str().as_bytes() {
+            found = fields.skip_while(|field| *field != b"-").nth(1);
+        }
+    }
+    found
+}
+
+/// Blanks and the like are written as `\040`.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(code) => {
+                plain.push(code);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+fn busy(path: &Path) -> Error {
+    let holders = holders(path);
+    let error = Error::new(Kind::Failed, format!("{} is in use", path.display()));
+    if holders.is_empty() {
+        return error.hint("a process of another user holds it; root sees which");
+    }
+    let named: Vec<String> = holders.iter().take(NAMED).map(|(pid, name)| format!("{name} (pid {pid})")).collect();
+    let more = if holders.len() > NAMED { format!(" and {} more", holders.len() - NAMED) } else { String::new() };
+    error.hint(format!("held by {}{more}", named.join(", ")))
+}
+
+/// Processes whose working directory, root or an open file is below the path.
+fn holders(path: &Path) -> Vec<(u32, String)> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut holders = Vec::new();
+    for process in processes.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let process = process.path();
+        if holds(&process, path) {
+            let name = fs::read(process.join("comm")).unwrap_or_default();
+            holders.push((pid, String::from_utf8_lossy(&name).trim().to_owned()));
+        }
+    }
+    holders
+}
+
+fn holds(process: &Path, path: &Path) -> bool {
+    let below = |link: io::Result<PathBuf>| link.is_ok_and(|target| target.starts_with(path));
+    let own = ["cwd", "root"].iter().any(|name| below(fs::read_link(process.join(name))));
+    own || fs::read_dir(process.join("fd"))
+        .is_ok_and(|files| files.flatten().any(|file| below(fs::read_link(file.path()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    const MOUNTS: &[u8] = b"21 1 0:19 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+        40 21 0:50 / /run/my\\040secrets rw,nosuid shared:2 - fuse.pkfs /srv/app.pk rw,user_id=0\n\
+        41 21 0:51 / /mnt rw - fuse.sshfs host: rw\n\
+        42 41 0:52 / /mnt rw - fuse.pkfs /srv/b.pk rw\n";
+
+    #[test]
+    fn the_topmost_mount_on_a_path_counts() {
+        assert_eq!(kind_of_mount(MOUNTS, Path::new("/run/my secrets")), Some(&b"fuse.pkfs"[..]));
+        assert_eq!(kind_of_mount(MOUNTS, Path::new("/mnt")), Some(&b"fuse.pkfs"[..]));
+        assert_eq!(kind_of_mount(MOUNTS, Path::new("/")), Some(&b"ext4"[..]));
+        assert_eq!(kind_of_mount(MOUNTS, Path::new("/run")), None);
+    }
+
+    #[test]
+    fn whoever_works_below_a_path_holds_it() {
+        let own = std::process::id();
+        let here = std::env::current_dir().unwrap_or_default();
+        assert!(holders(&here).iter().any(|(pid, _)| *pid == own));
+        assert!(holders(Path::new("/nowhere/at/all")).is_empty());
+    }
+
+    #[test]
+    fn escapes_are_read_as_the_kernel_writes_them() {
+        let plain = std::ffi::OsString::from_vec(unescape(b"a\\040b\\134c\\zz"));
+        assert_eq!(plain, "a b\\c\\zz");
+    }
+}
