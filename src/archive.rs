@@ -18,7 +18,7 @@
 //! | `oid`, `object`, `tree` | git's object names, objects and trees |
 //! | `member`, `template` | names and headers of tar members, the fixed texts |
 //! | `pack`, `index`, `packed_refs` | reading the compacted base |
-//! | `window`, `scan`, `view` | from a file to a [`view::View`] |
+//! | `window`, `scan`, `view` | from a file to what is in it |
 //! | `file`, `problems` | [`Archive`], and what is wrong with one |
 //! | `batch`, `create` | what a transaction appends, a new file |
 //! | `ofd`, `lock`, `append`, `recover` | the exclusive right to write and what it allows |

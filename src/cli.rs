@@ -1,1 +1,135 @@
-//! The command line: one file a subcommand.
+//! The command line: one file a subcommand, and no logic of keynodes.
+//!
+//! ```text
+//! pkfs COMMAND KEYNODE [PATH…] [OPTIONS]
+//! pkfs NOUN VERB KEYNODE [NAME] […]
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | `command` | the subcommands, one file each |
+//! | `keynode`, `mountinfo` | what the KEYNODE operand means |
+//! | `unlock`, `prompt`, `descriptor`, `new_passphrase` | where passphrases and keys come from |
+//! | `context` | general options, opening |
+//! | `edit`, `history`, `plan` | steps that several commands share |
+//! | `scan`, `export_tree`, `export_tar`, `new_file`, `mounted` | the host's side |
+//! | [`output`], [`exit`], `progress`, `verbosity`, `quantity` | what people and programs get to see |
+
+mod command;
+mod context;
+mod descriptor;
+mod edit;
+pub mod exit;
+mod export_tar;
+mod export_tree;
+mod history;
+mod keynode;
+mod mounted;
+mod mountinfo;
+mod new_file;
+mod new_passphrase;
+pub mod output;
+mod plan;
+mod progress;
+mod prompt;
+mod quantity;
+mod scan;
+mod unlock;
+mod verbosity;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use command::{Command, GROUPS};
+use context::{Context, GeneralArgs};
+use unlock::UnlockArgs;
+
+/// Secrets as files: an encrypted, versioned keynode, mounted as a plain directory
+#[derive(Debug, Parser)]
+#[command(name = "pkfs", version, disable_help_subcommand = true, subcommand_required = true)]
+struct Cli {
+    #[command(flatten)]
+    unlock: UnlockArgs,
+    #[command(flatten)]
+    general: GeneralArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the command line: parses, does, tells what went wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    exit::install_panic_hook();
+    let cli = match parser().try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Nobody is left to be told when the output is closed.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+        }
+    };
+    let verbose = cli.general.verbose > 0;
+    verbosity::start(cli.general.quiet, cli.general.verbose);
+    let operand = cli.command.operand().map(|o| o.to_string_lossy().into_owned());
+    let context = Context { general: cli.general, unlock: cli.unlock };
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cli.command.run(&context, parser)));
+    ExitCode::from(match done {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            let named = operand.filter(|o| !error.message().contains(o.as_str()));
+            let error = if let Some(operand) = named { error.at(operand) } else { error };
+            exit::tell(&error, verbose)
+        }
+        // Told by the hook.
+        Err(_) => 1,
+    })
+}
+
+/// The parser, with the commands in groups.
+fn parser() -> clap::Command {
+    let command = Cli::command();
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        text.push_str(&format!("{title}:\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            text.push_str(&format!("  {name:12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+        }
+        text.push('\n');
+    }
+    let template =
+        "{about-with-newline}\nUsage: pkfs COMMAND KEYNODE [PATH]… [OPTIONS]\n\n{before-help}{options}\n\n{after-help}";
+    command
+        .before_help(text.trim_end().to_owned())
+        .help_template(template)
+        .after_help("Example:\n  pkfs init app.pk\n  pkfs put app.pk db/password\n  pkfs mount app.pk /run/secrets\n\n`pkfs help COMMAND` tells more.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parser_is_sound() {
+        parser().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_a_group_and_has_an_example() {
+        fn examples(command: &clap::Command) {
+            let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(text.starts_with("Example:\n  pkfs "), "{}: {text}", command.get_name());
+            command.get_subcommands().for_each(examples);
+        }
+        let parser = parser();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut all: Vec<&str> = parser.get_subcommands().map(clap::Command::get_name).collect();
+        grouped.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(grouped, all);
+        examples(&parser);
+        let groups = parser.get_before_help().map(ToString::to_string).unwrap_or_default();
+        assert!(groups.lines().all(|line| line.chars().count() <= 80), "{groups}");
+    }
+}

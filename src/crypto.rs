@@ -45,3 +45,6 @@ pub use node_key::NodeKey;
 pub use padding::Padding;
 pub use profile::Profile;
 pub use user_key::UserKey;
+
+#[cfg(test)]
+mod tests;

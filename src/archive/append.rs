@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::batch::{Batch, END};
 use super::file::Archive;
-use super::lock::WriteLock;
+use super::lock::{Health, WriteLock};
 use super::member::BLOCK_LEN;
 use super::scan::Tail;
 use crate::error::{Error, Kind, Result};
@@ -23,10 +23,7 @@ impl WriteLock {
         let slots = !batch.slots.is_empty();
         let mut bytes = batch.encode(|oid| self.archive.contains(oid))?;
         bytes.extend(END);
-        if !self.archive.is_synced() {
-            self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))?;
-            self.archive.set_synced();
-        }
+        self.archive.sync()?;
         if let Err(error) = self.write(&bytes, at, slots) {
             let error = Error::io("write to", &self.path, error);
             return Err(match self.cut(at) {
@@ -34,19 +31,34 @@ impl WriteLock {
                 Err(_) => error.hint("free some space; the next command repairs the end of the file"),
             });
         }
+        // Until it is known what stands there now, nothing may be written after the old end.
+        self.health = Health::Torn;
         self.archive = self.archive.after_append()?;
+        self.health = Health::Sound;
         self.archive.set_synced();
         Ok(self.archive.clone())
     }
 
     /// Whether the file ends so that something may follow.
     pub(super) fn ready(&self) -> Result<()> {
-        if self.failed || *self.archive.tail() != Tail::Clean {
+        self.still_there()?;
+        if self.health == Health::Torn || *self.archive.tail() != Tail::Clean {
             return Err(Error::new(
                 Kind::Damaged,
                 format!("the end of {} must be repaired first", self.path.display()),
             )
             .hint("pkfs fsck --repair"));
+        }
+        Ok(())
+    }
+
+    /// Fails where the file that is locked is not the keynode any more.
+    pub(super) fn still_there(&self) -> Result<()> {
+        if self.health == Health::Gone {
+            return Err(Error::new(
+                Kind::Failed,
+                format!("{} was replaced and must be opened again", self.path.display()),
+            ));
         }
         Ok(())
     }
@@ -65,11 +77,11 @@ impl WriteLock {
 
     /// Ends the archive at this offset, durably. What a failed sync left in memory goes with what is cut off.
     pub(super) fn cut(&mut self, at: u64) -> io::Result<()> {
-        self.failed = true;
+        self.health = Health::Torn;
         self.file.set_len(at)?;
         self.file.write_all_at(&END, at)?;
         self.file.sync_data()?;
-        self.failed = false;
+        self.health = Health::Sound;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::member::{BLOCK_LEN, Name, is_ref};
-use super::object::encode_loose;
+use super::object::{encode_loose, hash_object};
 use super::{MAX_OBJECT, MAX_SLOT, NewObject, ObjectKind, Oid};
 use crate::error::{Error, Kind, Result};
 
@@ -59,6 +59,9 @@ impl Batch {
         }
         let closing = self.refs.last().filter(|(name, _)| Name::Ref(name.clone()).closes());
         let (name, commit) = closing.ok_or_else(|| invalid("the last ref does not close the transaction".into()))?;
+        if let Some(wrong) = self.objects.iter().find(|o| hash_object(o.kind, &o.data) != o.oid) {
+            return Err(invalid(format!("the content of object {} does not match its name", wrong.oid)));
+        }
         if self.refs.iter().rev().skip(1).any(|(name, _)| Name::Ref(name.clone()).closes()) {
             return Err(invalid("a ref within the transaction closes it".into()));
         }

@@ -12,7 +12,7 @@ use super::batch::{END, member, slot_name};
 use super::create::head;
 use super::file::Archive;
 use super::index;
-use super::lock::WriteLock;
+use super::lock::{Health, WriteLock};
 use super::member::{BLOCK, BLOCK_LEN, Name, is_ref, padded};
 use super::object::hash_object;
 use super::packer::{Source, write_failed, write_pack};
@@ -72,7 +72,7 @@ impl WriteLock {
         self.ready()?;
         self.can_compact()?;
         check(refs, &extra)?;
-        let new = Sibling::create(&self.path)?;
+        let mut new = Sibling::create(&self.path)?;
         self.write_base(new.file(), refs, slots, extra).map_err(|e| e.at(self.path.display()))?;
         reproduce(&self.path, &self.file, new.file())?;
         if !ofd::try_lock(new.file()).map_err(|e| Error::io("lock", &self.path, e))? {
@@ -81,13 +81,16 @@ impl WriteLock {
                 format!("{} cannot be compacted: somebody locked the new file", self.path.display()),
             ));
         }
-        let file = new.replace(&self.path)?;
+        new.replace(&self.path)?;
+        self.health = Health::Gone;
+        let file = new.settle(&self.path)?;
         let archive = Archive::open(self.archive.path())?;
         // Whoever waits for the old file finds that the path leads elsewhere.
         ofd::unlock(&self.file).map_err(|e| Error::io("unlock", &self.path, e))?;
         self.file = file;
         archive.set_synced();
         self.archive = archive.clone();
+        self.health = Health::Sound;
         Ok(archive)
     }
 

@@ -23,7 +23,9 @@ pub fn create(path: &Path, batch: Batch) -> Result<Archive> {
     let new = Sibling::create(path)?;
     new.file().write_all_at(&bytes, 0).map_err(|e| Error::io("write", path, e))?;
     new.place_new(path)?;
-    Archive::open(path)
+    let archive = Archive::open(path)?;
+    archive.set_synced();
+    Ok(archive)
 }
 
 /// The members that every keynode starts with.

@@ -14,6 +14,7 @@ use super::view::{View, read_slot};
 use super::window::read_range;
 use super::{Object, Oid};
 use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
 
 /// Which file this is on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +46,9 @@ struct Stamp {
     ctime: (i64, i64),
 }
 
+/// The coarsest clock of a file system (FAT's), in seconds.
+const TICK: i64 = 2;
+
 /// An immutable view of the file as it stood when it was scanned.
 ///
 /// Cheap to clone; reads use pread(2) on a shared descriptor and take no lock. A file that others rewrite in place
@@ -60,6 +64,8 @@ struct Inner {
     file: Arc<File>,
     id: FileId,
     stamp: Stamp,
+    /// Whether the last write was so long ago that the next one must show in the times.
+    settled: bool,
     /// The headers and first blocks of the last members of base and tail: a file that still has them only grew.
     marks: Vec<u8>,
     view: View,
@@ -93,7 +99,8 @@ impl Archive {
     ) -> Result<Self> {
         let marks = marks(&file, &view).map_err(|e| e.at(path.display()))?;
         let path = path.to_owned();
-        Ok(Self { inner: Arc::new(Inner { path, file, id, stamp, marks, view, tail, synced }) })
+        let settled = stamp.mtime.0.max(stamp.ctime.0) + TICK < Timestamp::now().seconds;
+        Ok(Self { inner: Arc::new(Inner { path, file, id, stamp, settled, marks, view, tail, synced }) })
     }
 
     /// What the file is now; nothing if it has not changed. Of a file that only grew, only the new part is read.
@@ -109,7 +116,7 @@ impl Archive {
         }
         let (id, stamp) = identify(path, &inner.file)?;
         // What is unfinished may be finished within one tick of the clock, at the same size.
-        if stamp == inner.stamp && inner.tail == Tail::Clean {
+        if stamp == inner.stamp && (inner.settled || inner.tail == Tail::Clean) {
             return Ok(None);
         }
         self.rescan((id, stamp), Trust::Verify).map(Some)
@@ -132,16 +139,9 @@ impl Archive {
         Self::assemble(&inner.path, Arc::clone(&inner.file), (id, stamp), found, Arc::clone(&inner.synced))
     }
 
-    /// Brings what this view shows to the disk: whoever relies on it later must do so first.
-    ///
-    /// # Errors
-    /// Those of fdatasync(2).
-    pub fn sync(&self) -> Result<()> {
-        if !self.is_synced() {
-            self.inner.file.sync_data().map_err(|e| Error::io("sync", &self.inner.path, e))?;
-            self.set_synced();
-        }
-        Ok(())
+    /// Whether another view shows the same bytes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// The path by which it was opened.
@@ -227,6 +227,18 @@ impl Archive {
         problems::find(self)
     }
 
+    /// Makes the file durable as it is. Comes before anything that relies on what was read to stay.
+    ///
+    /// # Errors
+    /// Those of fdatasync(2).
+    pub fn sync(&self) -> Result<()> {
+        if !self.is_synced() {
+            self.inner.file.sync_data().map_err(|e| Error::io("sync", self.path(), e))?;
+            self.set_synced();
+        }
+        Ok(())
+    }
+
     pub(super) fn view(&self) -> &View {
         &self.inner.view
     }
@@ -241,7 +253,7 @@ impl Archive {
     }
 
     /// Whether this process has made the file durable up to its present end.
-    pub(super) fn is_synced(&self) -> bool {
+    fn is_synced(&self) -> bool {
         self.inner.synced.load(Ordering::Acquire) == self.len()
     }
 

@@ -15,6 +15,8 @@ const MAGIC: [u8; 8] = [0xff, b't', b'O', b'c', 0, 0, 0, 2];
 const FANOUT: u64 = 8 + 256 * 4;
 /// So many names are read at once; more are halved first.
 const RUN: u64 = 256;
+/// The most objects that an index may list: it bounds what a check or a compaction keeps in memory.
+const MAX_COUNT: u64 = 1 << 24;
 
 /// One object as an index lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,12 @@ impl Index {
         let index = Self { at, size, fanout };
         let count = index.count();
         let large = size.checked_sub(FANOUT + 40 + count * 28).ok_or_else(wrong)?;
-        if !head.starts_with(&MAGIC) || !index.fanout.is_sorted() || large % 8 != 0 || large / 8 > count {
+        if !head.starts_with(&MAGIC)
+            || !index.fanout.is_sorted()
+            || large % 8 != 0
+            || large / 8 > count
+            || count > MAX_COUNT
+        {
             return Err(wrong());
         }
         Ok(index)
@@ -176,8 +183,8 @@ pub(super) fn encode(mut entries: Vec<IndexEntry>, pack: Oid) -> Vec<u8> {
         sum += entries.iter().skip(sum).take_while(|e| e.oid.as_bytes()[0] == byte).count();
         out.extend(u32::try_from(sum).unwrap_or(u32::MAX).to_be_bytes());
     }
-    entries.iter().for_each(|e| out.extend(e.oid.as_bytes()));
-    entries.iter().for_each(|e| out.extend(e.crc.to_be_bytes()));
+    out.extend(entries.iter().flat_map(|e| *e.oid.as_bytes()));
+    out.extend(entries.iter().flat_map(|e| e.crc.to_be_bytes()));
     let mut large: Vec<u64> = Vec::new();
     for entry in &entries {
         let word = match u32::try_from(entry.offset) {
@@ -189,7 +196,7 @@ pub(super) fn encode(mut entries: Vec<IndexEntry>, pack: Oid) -> Vec<u8> {
         };
         out.extend(word.to_be_bytes());
     }
-    large.iter().for_each(|offset| out.extend(offset.to_be_bytes()));
+    out.extend(large.iter().flat_map(|offset| offset.to_be_bytes()));
     out.extend(pack.as_bytes());
     let mut hash = Sha1CD::default();
     hash.update(&out);
@@ -218,7 +225,10 @@ mod tests {
     fn finds_what_was_written_near_and_far() {
         let entries: Vec<_> = (0..5000_u64)
             .map(|n| {
-                let name = super::super::hash_object(super::super::ObjectKind::Blob, &n.to_be_bytes());
+                // Few first bytes, so that runs are long.
+                let mut name = [u8::try_from(n % 3).unwrap() * 127; 20];
+                name[1..9].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+                let name = Oid::from_bytes(name);
                 let offset = if n % 3 == 0 { (1 << 40) + n } else { n };
                 IndexEntry { oid: name, crc: 7, offset }
             })

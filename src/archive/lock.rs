@@ -17,8 +17,17 @@ pub struct WriteLock {
     /// Where the file is, symlinks resolved.
     pub(super) path: PathBuf,
     pub(super) archive: Archive,
-    /// A failed write could not be undone: nothing may follow it.
-    pub(super) failed: bool,
+    pub(super) health: Health,
+}
+
+/// Whether this lock may still be written through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Sound,
+    /// A failed write could not be undone: nothing may follow it before it is cut off.
+    Torn,
+    /// The file was replaced, and what followed failed: this lock holds the old one.
+    Gone,
 }
 
 /// How often a file is opened anew because it was replaced before the lock was had.
@@ -56,7 +65,7 @@ impl WriteLock {
             }
             let archive = read()?;
             if archive.file_id() == id {
-                return Ok(Self { file, path, archive, failed: false });
+                return Ok(Self { file, path, archive, health: Health::Sound });
             }
         }
         Err(Error::new(Kind::Failed, format!("{} is replaced again and again", given.display())))

@@ -89,9 +89,21 @@ pub(super) fn finish(mut hash: Sha1CD) -> Oid {
     Oid::from_bytes(out.into())
 }
 
+/// What a loose object's file of this size may inflate to. Ciphertext does not compress and trees and commits hardly
+/// do, so that a few bytes which claim to be many are a bomb.
+pub(super) fn loose_limit(size: u64) -> u64 {
+    (64 << 10) + MAX_OBJECT.min(size.saturating_mul(64))
+}
+
 /// The bytes of a loose object's file.
 pub(super) fn encode_loose(kind: ObjectKind, data: &[u8]) -> Result<Vec<u8>> {
-    let mut out = ZlibEncoder::new(Vec::with_capacity(data.len() + 64), Compression::fast());
+    let fast = encode_with(kind, data, Compression::fast())?;
+    let readable = data.len() as u64 + 32 <= loose_limit(fast.len() as u64);
+    if readable { Ok(fast) } else { encode_with(kind, data, Compression::none()) }
+}
+
+fn encode_with(kind: ObjectKind, data: &[u8], level: Compression) -> Result<Vec<u8>> {
+    let mut out = ZlibEncoder::new(Vec::with_capacity(data.len() + 64), level);
     write!(out, "{} {}\0", kind.word(), data.len())
         .and_then(|()| out.write_all(data))
         .and_then(|()| out.finish())
@@ -138,10 +150,12 @@ pub(super) fn inflate(limit: u64, mut next: impl FnMut(u64) -> Result<Vec<u8>>) 
     }
 }
 
-/// Reads what [`encode_loose`] writes, given as pieces as for [`inflate`].
-pub(super) fn decode_loose(next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<(Object, u64)> {
-    // Git's header is at most `commit 268435456\0` long.
-    let (mut bytes, used) = inflate(MAX_OBJECT + 32, next)?;
+/// Reads what [`encode_loose`] writes: a file of this size, given as pieces as for [`inflate`].
+pub(super) fn decode_loose(size: u64, next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<Object> {
+    let (mut bytes, used) = inflate(loose_limit(size), next)?;
+    if used != size {
+        return Err(Error::damaged("something follows its compressed data"));
+    }
     let wrong = || Error::damaged("its git header is not one that pkfs knows");
     let end = bytes.iter().take(32).position(|b| *b == 0).ok_or_else(wrong)?;
     let header = bytes.get(..end).and_then(|h| std::str::from_utf8(h).ok()).ok_or_else(wrong)?;
@@ -154,7 +168,7 @@ pub(super) fn decode_loose(next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<(
         return Err(Error::damaged("it is not as long as its git header says"));
     }
     bytes.drain(..=end);
-    Ok((Object { kind, data: bytes }, used))
+    Ok(Object { kind, data: bytes })
 }
 
 /// What a commit leads to: its tree, and its parents in order.
@@ -195,19 +209,24 @@ mod tests {
             let data: Vec<u8> = (0..size).map(|i: usize| u8::try_from(i * i % 251).unwrap()).collect();
             let file = encode_loose(ObjectKind::Blob, &data).unwrap();
             for step in [1, 7, 1 << 20] {
-                let (object, used) = decode_loose(pieces(&file, step)).unwrap();
+                let object = decode_loose(file.len() as u64, pieces(&file, step)).unwrap();
                 assert_eq!((object.kind, &object.data), (ObjectKind::Blob, &data));
-                assert_eq!(used, file.len() as u64);
             }
             for cut in 0..file.len().min(600) {
-                assert!(decode_loose(pieces(&file[..cut], 64)).is_err());
+                assert!(decode_loose(cut as u64, pieces(&file[..cut], 64)).is_err());
             }
         }
     }
 
     #[test]
     fn a_bomb_is_stopped() {
-        let file = encode_loose(ObjectKind::Blob, &vec![0; 10 << 20]).unwrap();
-        assert!(inflate(1 << 20, pieces(&file, 4096)).unwrap_err().message().contains("larger"));
+        let zeros = vec![0; 10 << 20];
+        let bomb = encode_with(ObjectKind::Blob, &zeros, Compression::best()).unwrap();
+        let refused = decode_loose(bomb.len() as u64, pieces(&bomb, 4096)).unwrap_err();
+        assert!(refused.message().contains("larger"));
+        // What is written can be read all the same.
+        let file = encode_loose(ObjectKind::Blob, &zeros).unwrap();
+        let object = decode_loose(file.len() as u64, |at| Ok(file[usize::try_from(at).unwrap()..].to_vec())).unwrap();
+        assert_eq!(object.data, zeros);
     }
 }

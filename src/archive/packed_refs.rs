@@ -51,7 +51,7 @@ pub(super) fn encode(refs: &[(String, Oid)]) -> String {
     let sorted: std::collections::BTreeMap<_, _> = refs.iter().map(|(n, o)| (n, o)).collect();
     let mut text = HEADER.to_owned();
     for (name, oid) in sorted {
-        text.push_str(&format!("{oid} {name}\n"));
+        text.extend([&oid.to_string(), " ", name, "\n"]);
     }
     text
 }
@@ -78,7 +78,7 @@ mod tests {
     fn refuses_what_git_did_not_write() {
         let line = format!("{} refs/heads/keynode\n", "a".repeat(40));
         for bad in [
-            "".into(),
+            String::new(),
             line.clone(),
             format!("{HEADER}{line}{line}"),
             format!("{HEADER}x\n"),

@@ -10,7 +10,7 @@ use flate2::{Compression, Crc};
 use sha1collisiondetection::Sha1CD;
 
 use super::index::IndexEntry;
-use super::object::{commit_links, finish};
+use super::object::{commit_links, finish, hash_object};
 use super::pack::{self, TRAILER};
 use super::view::View;
 use super::window::read_range;
@@ -30,6 +30,21 @@ impl Source<'_> {
             return Ok(Object { kind: new.kind, data: new.data.clone() });
         }
         self.view.object(self.file, oid)?.ok_or_else(|| missing(oid))
+    }
+
+    /// The entry of an object that is in a pack and nowhere else, as it is; it is read and compared with its name, so
+    /// that no damage is carried on.
+    fn packed(&self, oid: &Oid) -> Result<Option<Vec<u8>>> {
+        if self.extra.contains_key(oid) || self.view.loose.contains_key(oid) {
+            return Ok(None);
+        }
+        let Some((pack, offset)) = self.view.find_packed(self.file, oid)? else { return Ok(None) };
+        let (object, end) = pack.read(self.file, offset).map_err(|e| e.at(format_args!("object {oid}")))?;
+        if hash_object(object.kind, &object.data) != *oid {
+            return Err(Error::damaged(format!("object {oid}: its content does not match its name")));
+        }
+        let len = usize::try_from(end - offset).unwrap_or_default();
+        read_range(self.file, pack.at + offset, len).map(Some)
     }
 
     /// All that these commits lead to, each commit with its tree and blobs together, newest first.
@@ -82,12 +97,11 @@ pub(super) fn write_pack(out: &File, at: u64, source: &Source<'_>, objects: &[Oi
     let count = u32::try_from(objects.len()).map_err(|e| {
         Error::new(crate::error::Kind::TooLarge, "there are more objects than a pack can hold").because(e)
     })?;
-    let old = Packed::load(source)?;
     let mut writer = Writer { out, at, offset: 0, buffer: Vec::new(), hash: Sha1CD::default() };
     writer.add(&pack::header(count))?;
     let mut entries = Vec::with_capacity(objects.len());
     for oid in objects {
-        let bytes = match old.entry(source, oid)? {
+        let bytes = match source.packed(oid)? {
             Some(bytes) => bytes,
             None => encode_entry(&source.object(oid)?)?,
         };
@@ -105,44 +119,6 @@ fn encode_entry(object: &Object) -> Result<Vec<u8>> {
     io::Write::write_all(&mut out, &object.data)
         .and_then(|()| out.finish())
         .map_err(|e| Error::damaged("cannot compress an object").because(e))
-}
-
-/// Where each packed object starts and ends.
-struct Packed(HashMap<Oid, (usize, IndexEntry, u64)>);
-
-impl Packed {
-    fn load(source: &Source<'_>) -> Result<Self> {
-        let mut all = HashMap::new();
-        for (n, pack) in source.view.packs.iter().enumerate() {
-            let mut entries = pack.index.entries(source.file)?;
-            entries.sort_unstable_by_key(|e| e.offset);
-            let ends: Vec<u64> = entries.iter().skip(1).map(|e| e.offset).chain([pack.size - TRAILER]).collect();
-            for (entry, end) in entries.into_iter().zip(ends) {
-                all.insert(entry.oid, (n, entry, end));
-            }
-        }
-        Ok(Self(all))
-    }
-
-    /// The bytes of an entry, if its object is packed and nowhere else. The checksum in the index vouches for them.
-    fn entry(&self, source: &Source<'_>, oid: &Oid) -> Result<Option<Vec<u8>>> {
-        if source.extra.contains_key(oid) || source.view.loose.contains_key(oid) {
-            return Ok(None);
-        }
-        let Some((n, entry, end)) = self.0.get(oid) else { return Ok(None) };
-        let Some(pack) = source.view.packs.get(*n) else { return Ok(None) };
-        let wrong = || Error::damaged(format!("object {oid}: its bytes do not match their checksum")).hint("pkfs fsck");
-        // Refuses deltas, and entries outside the pack.
-        pack.entry(source.file, entry.offset)?;
-        if *end > pack.size - TRAILER {
-            return Err(wrong());
-        }
-        let len = usize::try_from(end - entry.offset).unwrap_or_default();
-        let bytes = read_range(source.file, pack.at + entry.offset, len)?;
-        let mut crc = Crc::new();
-        crc.update(&bytes);
-        if crc.sum() == entry.crc { Ok(Some(bytes)) } else { Err(wrong()) }
-    }
 }
 
 /// Writes in large pieces and sums up.

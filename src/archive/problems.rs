@@ -34,9 +34,15 @@ impl fmt::Display for Problem {
     }
 }
 
+/// So many are told; a file with more is lost anyway.
+const MAX_PROBLEMS: usize = 10_000;
+
+/// So many objects of a pack are tried in vain: each may cost as much as the largest object.
+const MAX_UNREADABLE: u32 = 100;
+
 /// Reads everything.
 pub(super) fn find(archive: &Archive) -> Vec<Problem> {
-    let mut found = Vec::new();
+    let mut found = Problems::default();
     if let Err(error) = members(archive, &mut found) {
         found.push(problem("the archive", archive.len(), error.message()));
     }
@@ -50,7 +56,19 @@ pub(super) fn find(archive: &Archive) -> Vec<Problem> {
         let what = format!("{} bytes after the last whole transaction do not verify", to - from);
         found.push(problem("the end of the file", *from, what));
     }
-    found
+    found.0
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(problem);
+        }
+    }
 }
 
 fn problem(member: impl fmt::Display, offset: u64, what: impl Into<String>) -> Problem {
@@ -58,7 +76,7 @@ fn problem(member: impl fmt::Display, offset: u64, what: impl Into<String>) -> P
 }
 
 /// Walks the accepted members.
-fn members(archive: &Archive, found: &mut Vec<Problem>) -> Result<()> {
+fn members(archive: &Archive, found: &mut Problems) -> Result<()> {
     let file = archive.file();
     let mut window = Window::new(file, archive.file_size());
     let mut once = HashSet::new();
@@ -90,7 +108,7 @@ fn members(archive: &Archive, found: &mut Vec<Problem>) -> Result<()> {
 }
 
 /// What fills a member's last block must be zeros: nothing may hide there.
-fn check_padding(file: &File, member: &Member, found: &mut Vec<Problem>) -> Result<()> {
+fn check_padding(file: &File, member: &Member, found: &mut Problems) -> Result<()> {
     let end = member.data() + member.size;
     let rest = read_range(file, end, usize::try_from(member.next() - end).unwrap_or_default())?;
     if rest.iter().any(|b| *b != 0) {
@@ -110,7 +128,7 @@ fn digest(file: &File, mut at: u64, end: u64) -> Result<Oid> {
     Ok(finish(hash))
 }
 
-fn check_pack(file: &File, pack: &Pack, found: &mut Vec<Problem>) -> Result<()> {
+fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
     let mut report = |what: String| found.push(problem(Name::Pack(pack.name), pack.at, what));
     let end = pack.size - pack::TRAILER;
     let sum = digest(file, pack.at, pack.at + end)?;
@@ -130,10 +148,14 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Vec<Problem>) -> Result<()> 
         report(format!("its index is wrong: {what}"));
     }
     entries.sort_unstable_by_key(|e| e.offset);
-    let mut expected = pack::HEADER;
+    // Unknown after an entry that cannot be read.
+    let mut expected = Some(pack::HEADER);
+    let mut unreadable = 0;
     for entry in entries {
-        if entry.offset != expected {
-            report(format!("there is a gap or an overlap before object {} at {}", entry.oid, entry.offset));
+        if expected.is_some_and(|e| entry.offset != e) {
+            report(format!("object {} at {} does not start where the one before ends", entry.oid, entry.offset));
+            // Entries that overlap could make this take for ever.
+            return Ok(());
         }
         match pack.read(file, entry.offset) {
             Ok((object, next)) => {
@@ -149,19 +171,27 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Vec<Problem>) -> Result<()> 
                 if crc.sum() != entry.crc {
                     report(format!("object {}: its checksum in the index is wrong", entry.oid));
                 }
-                expected = next;
+                expected = Some(next);
             }
-            Err(error) => report(format!("object {}: {}", entry.oid, error.message())),
+            Err(error) => {
+                report(format!("object {}: {}", entry.oid, error.message()));
+                expected = None;
+                unreadable += 1;
+                if unreadable == MAX_UNREADABLE {
+                    report("too many of its objects cannot be read; the rest was not looked at".into());
+                    return Ok(());
+                }
+            }
         }
     }
-    if expected != end {
+    if expected.is_some_and(|e| e != end) {
         report("something stands between its last object and its checksum".into());
     }
     Ok(())
 }
 
 /// Each ref must lead to a commit that is there.
-fn references(archive: &Archive, found: &mut Vec<Problem>) {
+fn references(archive: &Archive, found: &mut Problems) {
     for (name, oid) in archive.references("refs/") {
         let what = match archive.object(&oid) {
             Ok(Some(object)) if object.kind == ObjectKind::Commit => continue,

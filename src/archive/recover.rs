@@ -1,8 +1,8 @@
 //! Telling a torn end from a damaged file, and cutting it off.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::lock::WriteLock;
+use super::lock::{Health, WriteLock};
 use super::member::{BLOCK, Found, Member, Name, parse_header};
 use super::object::{commit_links, hash_object};
 use super::scan::{Tail, ref_target};
@@ -41,10 +41,14 @@ impl WriteLock {
         remembered: Option<&Oid>,
         keep: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<Recovery> {
+        self.still_there()?;
         let end = self.archive.len();
         let (from, to) = match *self.archive.tail() {
             Tail::Unfinished { from, to } => (from, to),
-            Tail::Clean if self.failed => (end, self.archive.file_size()),
+            Tail::Clean if self.health == Health::Torn => {
+                let there = self.file.metadata().map_err(|e| Error::io("read", &self.path, e))?.len();
+                (end, there.max(end))
+            }
             Tail::Clean => return Ok(Recovery::Clean),
         };
         self.judge(from, to, accept, remembered)?;
@@ -68,7 +72,7 @@ impl WriteLock {
                 .hint("pkfs fsck --repair")
         };
         let found = self.search(from, to).map_err(|e| e.at(self.path.display()))?;
-        if remembered.is_some_and(|oid| found.commits.contains_key(oid)) {
+        if remembered.is_some_and(|oid| found.names.contains(oid)) {
             return Err(damaged("a transaction that is known to be whole does not verify any more"));
         }
         let mut closings = 0;
@@ -96,6 +100,8 @@ impl WriteLock {
         let mut found = Doubtful::default();
         let mut window = Window::new(&self.file, to);
         let mut at = from;
+        // Members that are whole do not overlap, so that no honest file makes this more than what there is to read.
+        let mut budget = 4 * (to - from);
         while let Some(block) = window.block(at).map_err(unreadable)? {
             let header = parse_header(block, at);
             at += BLOCK;
@@ -105,6 +111,11 @@ impl WriteLock {
             }
             match &member.name {
                 Name::Loose(oid) => {
+                    found.names.insert(*oid);
+                    budget = budget.checked_sub(member.size).ok_or_else(|| {
+                        Error::damaged("its end is made so that it cannot be told from a whole one")
+                            .hint("pkfs fsck --repair")
+                    })?;
                     let object = match read_loose(&self.file, (&member).into()) {
                         Err(error) if error.kind() == Kind::Failed => return Err(error),
                         other => other.ok().filter(|o| hash_object(o.kind, &o.data) == *oid),
@@ -117,6 +128,7 @@ impl WriteLock {
                 }
                 Name::Ref(name) if member.name.closes() => {
                     if let Some(oid) = ref_target(&mut window, &member)? {
+                        found.names.insert(oid);
                         found.closings.insert((name.clone(), oid));
                     }
                 }
@@ -130,6 +142,9 @@ impl WriteLock {
 /// What can be made out in bytes that do not verify.
 #[derive(Default)]
 struct Doubtful {
+    /// Commits that are whole.
     commits: HashMap<Oid, Member>,
+    /// All objects that are named, whole or not.
+    names: HashSet<Oid>,
     closings: BTreeSet<(String, Oid)>,
 }

@@ -161,15 +161,18 @@ fn tail(file: &File, window: &mut Window<'_>, mut view: View, trust: Trust) -> R
         let closes = member.name.closes();
         open.push((member, target));
         if closes {
-            last.drain(..).for_each(|(member, target)| view.apply(&member, target));
-            last = std::mem::take(&mut open);
+            for (member, target) in std::mem::replace(&mut last, std::mem::take(&mut open)) {
+                view.apply(&member, target);
+            }
         }
     }
     let from = last.first().map_or(view.end, |(member, _)| member.at);
     if trust == Trust::Verify && !verifies(file, &last)? {
         return Ok((view, Tail::Unfinished { from, to: end }));
     }
-    last.into_iter().for_each(|(member, target)| view.apply(&member, target));
+    for (member, target) in last {
+        view.apply(&member, target);
+    }
     let clean = open.is_empty() && zero_from(file, view.end, end).map_err(unreadable)?;
     let tail = if clean { Tail::Clean } else { Tail::Unfinished { from: view.end, to: end } };
     Ok((view, tail))

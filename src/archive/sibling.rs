@@ -46,22 +46,23 @@ impl Sibling {
             Err(Errno::INVAL | Errno::NOSYS) => std::fs::hard_link(&self.path, path).map_err(|e| failed(path, e))?,
             Err(e) => return Err(failed(path, e.into())),
         }
-        self.finish(path)
+        self.settle(path)
     }
 
-    /// Makes it durable, and puts it in the place of the file of that name.
-    pub(super) fn replace(mut self, path: &Path) -> Result<File> {
+    /// Makes it durable, and puts it in the place of the file of that name. [`Sibling::settle`] must follow.
+    pub(super) fn replace(&mut self, path: &Path) -> Result<()> {
         self.sync(path)?;
         std::fs::rename(&self.path, path).map_err(|e| failed(path, e))?;
         self.placed = true;
-        self.finish(path)
+        Ok(())
     }
 
     fn sync(&self, path: &Path) -> Result<()> {
         self.file.sync_all().map_err(|e| Error::io("write", path, e))
     }
 
-    fn finish(self, path: &Path) -> Result<File> {
+    /// Makes its new name durable.
+    pub(super) fn settle(self, path: &Path) -> Result<File> {
         let directory = directory(path);
         File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("sync", directory, e))?;
         self.file.try_clone().map_err(|e| Error::io("open", path, e))

@@ -69,14 +69,7 @@ impl View {
         let object = if let Some(extent) = self.loose.get(oid) {
             read_loose(file, *extent)
         } else {
-            let mut found = None;
-            for pack in self.packs.iter() {
-                if let Some(offset) = pack.index.find(file, oid)? {
-                    found = Some((pack, offset));
-                    break;
-                }
-            }
-            let Some((pack, offset)) = found else { return Ok(None) };
+            let Some((pack, offset)) = self.find_packed(file, oid)? else { return Ok(None) };
             pack.read(file, offset).map(|(object, _)| object)
         };
         let object = object.map_err(|e| e.at(format_args!("object {oid}")))?;
@@ -87,15 +80,17 @@ impl View {
     }
 
     pub(super) fn contains(&self, file: &File, oid: &Oid) -> Result<bool> {
-        if self.loose.contains_key(oid) {
-            return Ok(true);
-        }
+        Ok(self.loose.contains_key(oid) || self.find_packed(file, oid)?.is_some())
+    }
+
+    /// The pack that lists this object, and where in it.
+    pub(super) fn find_packed(&self, file: &File, oid: &Oid) -> Result<Option<(&Pack, u64)>> {
         for pack in self.packs.iter() {
-            if pack.index.find(file, oid)?.is_some() {
-                return Ok(true);
+            if let Some(offset) = pack.index.find(file, oid)? {
+                return Ok(Some((pack, offset)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
@@ -105,16 +100,13 @@ pub(super) fn read_loose(file: &File, extent: Extent) -> Result<Object> {
     if extent.size > MAX_OBJECT + MAX_OBJECT / 1024 {
         return Err(Error::damaged("it is too large"));
     }
+    // Most objects come whole with the first piece.
     let mut step = 4096;
-    let (object, used) = decode_loose(|done| {
+    decode_loose(extent.size, |done| {
         let len = step.min(extent.size.saturating_sub(done));
         step = 64 << 10;
         read_range(file, extent.at + done, usize::try_from(len).unwrap_or_default())
-    })?;
-    if used != extent.size {
-        return Err(Error::damaged("something follows its compressed data"));
-    }
-    Ok(object)
+    })
 }
 
 /// Reads a whole small member.

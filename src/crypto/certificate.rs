@@ -86,10 +86,15 @@ impl Certificate {
         let issuers = signature.get_issuers();
         for valid in [made, present(&self.cert)].into_iter().filter_map(|time| self.valid_at(time)) {
             let keys = valid.keys().alive().revoked(false).for_signing();
+            let mut tried = false;
             for key in keys.filter(|k| issuers.iter().any(|i| i.aliases(k.key().key_handle()))) {
-                return signature
-                    .verify_message(key.key(), data)
-                    .map_err(|e| Error::damaged("the signature does not fit what it is said to sign").because(e));
+                if signature.verify_message(key.key(), data).is_ok() {
+                    return Ok(());
+                }
+                tried = true;
+            }
+            if tried {
+                return Err(Error::damaged("the signature does not fit what it is said to sign"));
             }
         }
         Err(Error::damaged(format!("the signature is not by a valid signing key of {}", self.fingerprint())))

@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn more_than_the_limit_is_refused() {
         for padding in [Padding::Value, Padding::Compressed] {
-            let plain = written(Container::V1, "p", &[0; 100_000], padding);
+            let plain = written(Container::V1, "p", &vec![0; 100_000], padding);
             let error = unpacked(Container::V1, plain.clone(), "p", 99_999).expect_err("one too many");
             assert_eq!(error.kind(), Kind::TooLarge);
             assert!(unpacked(Container::V1, plain, "p", 100_000).is_ok());

@@ -103,6 +103,19 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    /// Takes a message apart that only keys may open.
+    ///
+    /// # Errors
+    ///
+    /// Damaged: the packets are not those of a message, or a passphrase would open it.
+    pub(super) fn for_keys(message: &'a [u8]) -> Result<Self> {
+        let envelope = Self::parse(message)?;
+        if envelope.keys().any(|p| p.tag != tag::PKESK) {
+            return Err(Error::damaged("a passphrase would open the OpenPGP message"));
+        }
+        Ok(envelope)
+    }
+
     /// The packets that carry the session key.
     pub(super) fn keys(&self) -> impl Iterator<Item = Packet<'a>> + use<'a> {
         let mut rest = self.key_packets;

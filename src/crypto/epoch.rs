@@ -1,7 +1,8 @@
 //! Many messages under one session key: the changes after a checkpoint.
 
+use super::container::Container;
 use super::content::Content;
-use super::envelope::{Envelope, tag};
+use super::envelope::Envelope;
 use super::message::SessionKey;
 use super::node_key::NodeKey;
 use super::padding::Padding;
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 pub struct Epoch {
     key_packets: Vec<u8>,
     session_key: SessionKey,
-    container: super::container::Container,
+    container: Container,
 }
 
 impl Epoch {
@@ -23,12 +24,9 @@ impl Epoch {
     ///
     /// Damaged: not a message.
     pub fn of(message: &[u8], key: &SessionKey) -> Result<Self> {
-        let envelope = Envelope::parse(message)?;
-        let container = super::container::Container::of(envelope.container)
+        let envelope = Envelope::for_keys(message)?;
+        let container = Container::of(envelope.container)
             .ok_or_else(|| Error::damaged("the message is of a kind that pkfs does not know"))?;
-        if envelope.keys().any(|p| p.tag != tag::PKESK) {
-            return Err(Error::damaged("the message can be opened with a passphrase"));
-        }
         Ok(Self { key_packets: envelope.key_packets.to_vec(), session_key: key.clone(), container })
     }
 
@@ -67,6 +65,6 @@ impl Epoch {
 
     /// Whether this message was sealed under the epoch, that is, begins with exactly its session key packets.
     pub fn covers(&self, message: &[u8]) -> bool {
-        Envelope::parse(message).is_ok_and(|e| e.key_packets == self.key_packets)
+        Envelope::for_keys(message).is_ok_and(|e| e.key_packets == self.key_packets)
     }
 }

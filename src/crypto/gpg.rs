@@ -32,15 +32,17 @@ pub fn open_with_gpg(slot: &[u8]) -> Result<NodeKey> {
     if output.ok && output.told("DECRYPTION_OKAY") {
         return slot::node_key(&output.stdout);
     }
-    Err(if output.told("NO_SECKEY") && !output.told("BEGIN_DECRYPTION") {
+    // gpg tells which key it used once that has worked.
+    let error = if output.told("DECRYPTION_KEY") {
+        Error::damaged("gpg finds the slot damaged")
+    } else if has_secret_for(&slot::recipients(slot)?) {
+        Error::new(Kind::Unlock, "gpg did not open the slot")
+            .hint("the passphrase or PIN was wrong or not given, or gpg-agent could not ask for it")
+    } else {
         Error::new(Kind::Unlock, "gpg has no secret key for this slot")
             .hint("if it is on a smart card, insert that and run `gpg --card-status`")
-    } else if output.told("DECRYPTION_FAILED") && output.told("DECRYPTION_KEY") {
-        Error::damaged("gpg finds the slot damaged")
-    } else {
-        Error::new(Kind::Unlock, "gpg did not open the slot").hint("see what `gpg --decrypt` says of it")
-    }
-    .because(output.stderr))
+    };
+    Err(error.because(output.stderr))
 }
 
 /// A certificate from gpg's keyring, by fingerprint, key id or address.
@@ -77,7 +79,7 @@ pub fn has_secret_for(recipients: &[String]) -> bool {
     recipients.iter().any(|r| known.contains(&r.as_str()))
 }
 
-/// The key id or fingerprint on this line of a listing (GnuPG's doc/DETAILS, "Format of the colon listings").
+/// The key id or fingerprint on this line of a listing (gpg's doc/DETAILS, "Format of the colon listings").
 fn listed(line: &str) -> Option<&str> {
     let mut fields = line.split(':');
     match fields.next()? {

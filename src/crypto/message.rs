@@ -8,7 +8,7 @@ use sequoia_openpgp::parse::Parse;
 
 use super::container::{Container, Failure};
 use super::content::{self, Content};
-use super::envelope::{Envelope, tag};
+use super::envelope::Envelope;
 use super::memory::Locked;
 use super::node_key::NodeKey;
 use super::padding::Padding;
@@ -94,7 +94,10 @@ pub fn seal(node: &NodeKey, place: &str, data: &[u8], padding: Padding) -> Resul
 /// Damaged: tampered with, another shape, bound to another place, or not for this node or session key.
 /// Too large: more than `limit` bytes.
 pub fn open(node: &NodeKey, message: &[u8], place: &str, known: Option<&SessionKey>, limit: usize) -> Result<Opened> {
-    let envelope = Envelope::parse(message)?;
+    let envelope = Envelope::for_keys(message)?;
+    if Container::of(envelope.container) != Some(node.container()) {
+        return Err(Error::damaged("the message is not of the keynode's profile"));
+    }
     let (key, session_key) = if let Some(known) = known {
         (known.to_library(), known.clone())
     } else {
@@ -145,7 +148,7 @@ pub(super) fn open_with(
 
 /// Decrypts the session key with the node's key. Only the first packet that names the key is tried.
 fn session_key_for(node: &NodeKey, envelope: &Envelope<'_>) -> Result<crypto::SessionKey> {
-    let mut packets = envelope.keys().filter(|p| p.tag == tag::PKESK).filter_map(|p| PKESK::from_bytes(p.body).ok());
+    let mut packets = envelope.keys().filter_map(|p| PKESK::from_bytes(p.body).ok());
     let packet = packets
         .find(|p| node.is_recipient(p))
         .ok_or_else(|| Error::damaged("the message is not encrypted to this keynode's key"))?;

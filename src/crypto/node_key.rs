@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::SystemTime;
 
 use sequoia_openpgp::cert::{Cert, CertBuilder, CipherSuite};
-use sequoia_openpgp::crypto::{self, KeyPair};
+use sequoia_openpgp::crypto::mpi::Ciphertext;
+use sequoia_openpgp::crypto::{self, Decryptor, KeyPair};
 use sequoia_openpgp::packet::PKESK;
 use sequoia_openpgp::packet::signature::SignatureBuilder;
 use sequoia_openpgp::serialize::Serialize;
@@ -33,7 +34,6 @@ pub struct NodeKey {
     profile: Profile,
     signer: KeyPair,
     decryptor: KeyPair,
-    recipient: PublicKey,
 }
 
 impl NodeKey {
@@ -68,14 +68,12 @@ impl NodeKey {
         let valid = || key.keys().with_policy(&*POLICY, present(&key)).alive().revoked(false).secret();
         let signer = valid().for_signing().next().ok_or_else(unfit)?.key().clone();
         let decryptor = valid().for_storage_encryption().next().ok_or_else(unfit)?.key().clone();
-        let recipient = decryptor.clone().take_secret().0;
         let profile = profile_of(&key).ok_or_else(unfit)?;
         Ok(Self {
             certificate: Certificate::of(&key),
             profile,
             signer: signer.into_keypair().map_err(|e| unfit().because(e))?,
             decryptor: decryptor.into_keypair().map_err(|e| unfit().because(e))?,
-            recipient,
             key,
         })
     }
@@ -137,17 +135,24 @@ impl NodeKey {
     pub(super) const fn container(&self) -> Container {
         match self.profile {
             Profile::Gnupg => Container::V1,
-            _ => Container::V2,
+            Profile::Rfc9580 => Container::V2,
+            #[cfg(feature = "pqc")]
+            Profile::Pqc => Container::V2,
         }
     }
 
+    /// The key that messages are encrypted to.
+    pub(super) fn recipient(&self) -> &PublicKey {
+        self.decryptor.public()
+    }
+
     pub(super) fn seal_session_key(&self, key: &crypto::SessionKey) -> Result<Vec<u8>> {
-        seal_to(self.container(), key, &self.recipient)
+        seal_to(self.container(), key, self.recipient())
     }
 
     /// Whether this packet names the node's encryption key.
     pub(super) fn is_recipient(&self, packet: &PKESK) -> bool {
-        packet.recipient().is_some_and(|r| r.aliases(self.recipient.key_handle()))
+        packet.recipient().is_some_and(|r| r.aliases(self.recipient().key_handle()))
     }
 
     pub(super) fn open_session_key(&self, packet: &PKESK) -> Option<crypto::SessionKey> {
@@ -159,8 +164,30 @@ impl NodeKey {
 pub(super) fn open_session_key(pair: &KeyPair, packet: &PKESK) -> Option<crypto::SessionKey> {
     OPENED.count();
     let aes = SymmetricAlgorithm::AES256;
-    let (algorithm, key) = packet.decrypt(&mut pair.clone(), Some(aes))?;
+    let (algorithm, key) = packet.decrypt(&mut Guarded(pair.clone()), Some(aes))?;
     (algorithm.is_none_or(|a| a == aes) && key.len() == 32).then_some(key)
+}
+
+/// Passes on only what is long enough for a session key: the library indexes into it without looking, and whoever
+/// knows the public key can encrypt nothing at all to it.
+struct Guarded(KeyPair);
+
+impl Decryptor for Guarded {
+    fn public(&self) -> &PublicKey {
+        self.0.public()
+    }
+
+    fn decrypt(
+        &mut self,
+        ciphertext: &Ciphertext,
+        plaintext_len: Option<usize>,
+    ) -> sequoia_openpgp::Result<crypto::SessionKey> {
+        let plain = self.0.decrypt(ciphertext, plaintext_len)?;
+        if plain.len() < 32 {
+            return Err(sequoia_openpgp::Error::MalformedPacket("a session key is too short".into()).into());
+        }
+        Ok(plain)
+    }
 }
 
 fn build(profile: Profile) -> sequoia_openpgp::Result<Cert> {

@@ -51,7 +51,7 @@ mod tests {
             let value = Padding::Value.target(len).unwrap_or(0);
             assert!(value >= len.max(256) && value <= (len + len / 8).max(256), "{len}: {value}");
             let change = Padding::Change.target(len).unwrap_or(0);
-            assert!(change >= len && change % 512 == 0 && change <= len + len / 8 + 512, "{len}: {change}");
+            assert!(change >= len && change.is_multiple_of(512) && change <= len + len / 8 + 512, "{len}: {change}");
         }
     }
 }

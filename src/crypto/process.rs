@@ -12,3 +12,26 @@ pub fn harden_process() {
         log::warn!("a crash of pkfs may leave a core dump: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    /// It cannot be undone, so it is tried in a process of its own.
+    #[test]
+    fn a_hardened_process_does_not_dump() {
+        crate::crypto::tests::alone("process::tests::in_a_process_of_its_own", &[]);
+    }
+
+    #[test]
+    #[ignore = "run by a_hardened_process_does_not_dump"]
+    fn in_a_process_of_its_own() {
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
+        harden_process();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        let limit = getrlimit(Resource::Core);
+        assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+    }
+}

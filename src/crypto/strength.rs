@@ -32,11 +32,11 @@ mod tests {
     fn weak_ones_are_told_and_strong_ones_pass() {
         for weak in ["", "a", "password", "pkfs", "hunter2", "12345678", "qwertyuiop"] {
             let sentence = weakness(weak).expect("weak");
-            assert!(sentence.ends_with('.') && (weak.len() < 3 || !sentence.contains(weak)), "{weak}: {sentence}");
+            assert!(sentence.ends_with('.'), "{weak}: {sentence}");
         }
-        for strong in ["correct horse battery staple", "wZ7#pqLm92!x", &"é".repeat(5000)[..]] {
-            let _ = weakness(strong);
+        for strong in ["correct zebra anvil staple 7", "wZ7#pqLm92!x", &format!("é7ß.w,Kq3 x{}", "y".repeat(100_000))]
+        {
+            assert_eq!(weakness(strong), None);
         }
-        assert_eq!(weakness("correct zebra anvil staple 7"), None);
     }
 }

@@ -11,9 +11,6 @@ use crate::archive::{NewObject, ObjectKind, Oid};
 use crate::crypto::{Certificate, Fingerprint, NodeKey, Sha256, sha256};
 use crate::error::{Error, Result};
 
-/// The longest raw commit that is read, in bytes: a `Head:` trailer for each of 300,000 secrets fits.
-pub(super) const LARGEST: usize = 64 << 20;
-
 /// What a commit is to say.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {

@@ -71,11 +71,16 @@ impl<'a> Reader<'a> {
         match checkpoint::find(self.archive, self.key) {
             Ok(found) => {
                 let log = found.2;
-                let pending = self.walk(head, reference, Some(log))?;
+                let (pending, base) = self.walk_to(head, reference, &log)?.ok_or_else(|| {
+                    Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
+                        .hint("this file was put together from different states; use another copy, or fsck --repair")
+                })?;
                 match checkpoint::read(self.archive, self.key, found) {
                     Ok(checkpoint) => {
                         let epoch = Arc::new(checkpoint.epoch);
-                        return self.replay(checkpoint.namespace, log, epoch, Some(checkpoint.reference), pending);
+                        let mut snapshot = self.replay(checkpoint.namespace, (base, log), epoch, pending)?;
+                        snapshot.checkpoint = Some(checkpoint.reference);
+                        return Ok(snapshot);
                     }
                     Err(error) => warn!("checkpoint: {error}; reading the whole log instead"),
                 }
@@ -88,27 +93,30 @@ impl<'a> Reader<'a> {
 
     /// The state at a commit of the log, from the log's beginning.
     pub fn rebuild(&mut self, head: Commit, reference: CommitRef) -> Result<Snapshot> {
-        let pending = self.walk(head, reference, None)?;
-        let Some((first, _)) = pending.last() else { return Err(Error::damaged("the log is empty")) };
-        let files = Files::read(self.archive, first, &mut self.digests)?;
-        let message = files.blob(self.archive, CHANGE_FILE)?;
-        let opened = open(self.key, &message, CHANGE, None, LARGEST)?;
-        let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
-        self.replay(Namespace::new(Attributes::new(0o755)), reference, epoch, None, pending)
+        let mut pending = Vec::new();
+        self.descend(head, reference, &mut |commit, reference| {
+            pending.push((commit, reference));
+            true
+        })?;
+        let Some(first) = pending.pop() else { return Err(Error::damaged("the log is empty")) };
+        let mut namespace = Namespace::new(Attributes::new(0o755));
+        let (_, _, epoch) = self.step(&mut namespace, &first.0, &first.1)?;
+        self.replay(namespace, first, epoch, pending)
     }
 
     /// The state at the present head, from an earlier state; `None` where the log does not contain that state.
     pub fn advance(&mut self, old: &Snapshot) -> Result<Option<Snapshot>> {
         let (head, reference) = self.head()?;
-        let Some(pending) = self.walk_to(head, reference, &old.log)? else { return Ok(None) };
-        let found =
-            checkpoint::find(self.archive, self.key).ok().filter(|(_, found, _)| Some(*found) != old.checkpoint);
+        let Some((pending, base)) = self.walk_to(head, reference, &old.log)? else { return Ok(None) };
+        let newer = self.archive.reference(checkpoint::REFERENCE) != old.checkpoint.map(|commit| commit.oid);
+        let found = newer.then(|| checkpoint::find(self.archive, self.key).ok()).flatten();
         // How many of the new transactions the newer checkpoint leaves out.
         let beyond = found.as_ref().and_then(|(.., log)| {
             let position = pending.iter().position(|(_, reference)| reference == log);
             position.or_else(|| (*log == old.log).then_some(pending.len()))
         });
-        let mut new = self.replay(old.namespace.clone(), old.log, old.epoch.clone(), old.checkpoint, pending)?;
+        let mut new = self.replay(old.namespace.clone(), (base, old.log), old.epoch.clone(), pending)?;
+        new.checkpoint = old.checkpoint;
         match (found, beyond) {
             (Some((commit, reference, _)), Some(beyond)) => {
                 new.checkpoint = Some(reference);
@@ -125,38 +133,24 @@ impl<'a> Reader<'a> {
         Ok(Some(new))
     }
 
-    /// Commits from a head down first parents, newest first, to `until` (left out) or the log's beginning.
-    fn walk(&self, head: Commit, reference: CommitRef, until: Option<CommitRef>) -> Result<Vec<(Commit, CommitRef)>> {
-        let Some(until) = until else {
-            let mut all = Vec::new();
-            self.descend(head, reference, &mut |commit, reference| {
-                all.push((commit, reference));
-                true
-            })?;
-            return Ok(all);
-        };
-        self.walk_to(head, reference, &until)?.ok_or_else(|| {
-            Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
-                .hint("this file was put together from different states; use another copy, or fsck --repair")
-        })
-    }
-
+    /// Commits from a head down first parents, newest first, to `until`, which comes apart; `None`: not met.
     fn walk_to(
         &self,
         head: Commit,
         reference: CommitRef,
         until: &CommitRef,
-    ) -> Result<Option<Vec<(Commit, CommitRef)>>> {
+    ) -> Result<Option<(Vec<(Commit, CommitRef)>, Commit)>> {
         let mut pending = Vec::new();
-        let mut met = false;
+        let mut met = None;
         self.descend(head, reference, &mut |commit, reference| {
-            met = reference == *until;
-            if !met {
-                pending.push((commit, reference));
+            if reference == *until {
+                met = Some(commit);
+                return false;
             }
-            !met
+            pending.push((commit, reference));
+            true
         })?;
-        Ok(met.then_some(pending))
+        Ok(met.map(|base| (pending, base)))
     }
 
     /// Visits commits down first parents until `visit` has enough.
@@ -193,54 +187,60 @@ impl<'a> Reader<'a> {
         Ok(false)
     }
 
-    /// Applies transactions, given newest first.
+    /// Applies transactions, given newest first, to the state at `base`.
     fn replay(
         &mut self,
         mut namespace: Namespace,
-        base: CommitRef,
-        epoch: Arc<Epoch>,
-        checkpoint: Option<CommitRef>,
+        base: (Commit, CommitRef),
+        mut epoch: Arc<Epoch>,
         pending: Vec<(Commit, CommitRef)>,
     ) -> Result<Snapshot> {
         self.epochs.push(epoch.clone());
         let mut since = Since::default();
-        let (mut log, mut date, mut carried, mut last_epoch) = (base, 0, None, epoch);
+        let mut last = base;
+        let mut files = None;
         for (commit, reference) in pending.into_iter().rev() {
-            let files = Files::read(self.archive, &commit, &mut self.digests)?;
-            let (changes, epoch) = self.changes(&files)?;
-            let at = |e: Error| e.at(format!("transaction {}", reference.oid));
-            let when = changes.date;
-            for change in &changes.lines {
-                if matches!(change, Change::Former { .. }) {
-                    return Err(at(Error::damaged("a former name in a change")));
-                }
-                namespace.apply(change, Some(when)).map_err(|e| at(Error::damaged(e.message())))?;
-            }
-            for (id, head) in &commit.heads {
-                namespace.set_head(*id, *head).map_err(at)?;
-            }
+            let (read, lines, used) = self.step(&mut namespace, &commit, &reference)?;
             since.transactions += 1;
-            since.lines += changes.lines.len();
-            (log, date, carried, last_epoch) = (reference, commit.date, Some(files), epoch);
+            since.lines += lines;
+            (last, files, epoch) = ((commit, reference), Some(read), used);
         }
-        let carried = match carried {
+        let files = match files {
             Some(files) => files,
-            None => {
-                let at = commit(self.archive, &base)?;
-                date = at.date;
-                Files::read(self.archive, &at, &mut self.digests)?
-            }
+            None => Files::read(self.archive, &last.0, &mut self.digests)?,
         };
         Ok(Snapshot {
             archive: self.archive.clone(),
             namespace,
-            log,
-            date,
-            carried: Arc::new(Carried::from(carried)),
-            epoch: last_epoch,
-            checkpoint,
+            log: last.1,
+            date: last.0.date,
+            carried: Arc::new(Carried::from(files)),
+            epoch,
+            checkpoint: None,
             since,
         })
+    }
+
+    /// Applies one transaction; returns its files, how many lines it had, and the epoch of its change.
+    fn step(
+        &mut self,
+        namespace: &mut Namespace,
+        commit: &Commit,
+        reference: &CommitRef,
+    ) -> Result<(Files, usize, Arc<Epoch>)> {
+        let at = |e: Error| e.at(format!("transaction {}", reference.oid));
+        let files = Files::read(self.archive, commit, &mut self.digests)?;
+        let (changes, epoch) = self.changes(&files).map_err(at)?;
+        for change in &changes.lines {
+            if matches!(change, Change::Former { .. }) {
+                return Err(at(Error::damaged("a former name in a change")));
+            }
+            namespace.apply(change, Some(changes.date)).map_err(|e| at(Error::damaged(e.message())))?;
+        }
+        for (id, head) in &commit.heads {
+            namespace.set_head(*id, *head).map_err(at)?;
+        }
+        Ok((files, changes.lines.len(), epoch))
     }
 
     /// What a transaction changed.

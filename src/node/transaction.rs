@@ -1,5 +1,6 @@
 //! Changing a keynode: edits of a working tree, then one signed commit of the log, on disk before it is acknowledged.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use log::warn;
@@ -36,14 +37,13 @@ pub struct Transaction<'a> {
     namespace: Namespace,
     date: Timestamp,
     changes: Vec<Change>,
-    values: Vec<Pending>,
+    values: HashMap<ItemId, Pending>,
     _writing: MutexGuard<'a, ()>,
 }
 
 /// A new value and the session that wrote it.
 #[derive(Debug)]
 struct Pending {
-    id: ItemId,
     message: Vec<u8>,
     session: Session,
 }
@@ -80,7 +80,7 @@ impl Keynode {
             removed_slots: Vec::new(),
             date: Timestamp::now(),
             changes: Vec::new(),
-            values: Vec::new(),
+            values: HashMap::new(),
             _writing: writing,
         })
     }
@@ -389,8 +389,7 @@ impl Transaction<'_> {
     }
 
     fn pend(&mut self, value: SealedValue, session: Session) {
-        self.values.retain(|pending| pending.id != value.id);
-        self.values.push(Pending { id: value.id, message: value.message, session });
+        self.values.insert(value.id, Pending { message: value.message, session });
     }
 
     /// Makes all objects of this transaction, a new checkpoint where it is due.
@@ -449,9 +448,13 @@ impl Transaction<'_> {
     }
 
     /// Makes the commits of all new values, on all processors where there are many.
-    fn sign_values(&self, values: Vec<Pending>, objects: &mut Vec<NewObject>) -> Result<Vec<(ItemId, Head)>> {
+    fn sign_values(
+        &self,
+        values: HashMap<ItemId, Pending>,
+        objects: &mut Vec<NewObject>,
+    ) -> Result<Vec<(ItemId, Head)>> {
         let mut heads = Vec::with_capacity(values.len());
-        for signed in parallel::map(values, |value| self.sign_value(value)) {
+        for signed in parallel::map(values.into_iter().collect(), |(id, value)| self.sign_value(id, value)) {
             let (made, id, head) = signed?;
             objects.extend(made);
             heads.push((id, head));
@@ -461,8 +464,8 @@ impl Transaction<'_> {
     }
 
     /// The commit of one new value on top of the secret's head.
-    fn sign_value(&self, value: Pending) -> Result<(Vec<NewObject>, ItemId, Head)> {
-        let Pending { id, message, session } = value;
+    fn sign_value(&self, id: ItemId, value: Pending) -> Result<(Vec<NewObject>, ItemId, Head)> {
+        let Pending { message, session } = value;
         let before = self.base.namespace.item(id).and_then(|item| item.secret()?.head);
         let number = match before {
             None => 1,

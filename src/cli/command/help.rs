@@ -1,0 +1,132 @@
+//! `pkfs help`: a command, or one of the ideas behind them.
+
+use clap::{Args, Command};
+
+use super::super::exit::DONE;
+use super::super::output;
+use crate::error::{Error, Kind, Result};
+
+/// Explain a command or a concept
+///
+/// Concepts: keynode, unlocking, versions, dates, mount, output, status.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pkfs help unlocking\n  pkfs help put")]
+pub(in super::super) struct Help {
+    /// A command or a concept
+    #[arg(value_name = "CONCEPT")]
+    topic: Option<String>,
+}
+
+const CONCEPTS: [(&str, &str); 7] = [
+    (
+        "keynode",
+        "A keynode is one file that holds secrets, encrypted, each with its whole history: a tar archive of a git
+repository of OpenPGP messages, readable without pkfs by tar, git and gpg.
+
+Every command takes the keynode first: its file (app.pk), a directory where one is mounted (/run/secrets), or @name
+from $XDG_CONFIG_HOME/pkfs/config.toml; @ alone is the one named default:
+
+  [keynode.default]
+  file = \"~/secrets/app.pk\"
+  passphrase-file = \"/run/keys/app\"   # or key = \"FILE\"
+  node = \"FINGERPRINT\"                # if it shall be no other
+
+PATH is always a path inside the keynode, never one of the host.
+",
+    ),
+    (
+        "unlocking",
+        "What unlocks a keynode is looked for in this order:
+
+  1. --passphrase-file FILE, --passphrase-fd N, --key FILE; if that fails, nothing else is tried
+  2. PKFS_PASSPHRASE_FILE and PKFS_KEY, which name files and never hold a secret
+  3. passphrase-file and key of @name in the configuration
+  4. $CREDENTIALS_DIRECTORY/pkfs.passphrase or pkfs.key (systemd)
+  5. the kernel's keyring, after `pkfs unlock KEYNODE --for 15m`, until `pkfs lock KEYNODE`
+  6. a slot whose key gpg-agent holds, smart cards too
+  7. a prompt on the terminal
+
+A key is the node's own (init --key-out) or one that a slot is encrypted to (slot add). The last newline of a passphrase
+file does not count. Nothing of these: exit status 3.
+",
+    ),
+    (
+        "versions",
+        "Nothing is ever overwritten: each put, and each file written in a mount from open to close, is the next version
+of its secret. Versions count from 1, and a number never changes its meaning.
+
+  pkfs log app.pk db/password           all versions
+  pkfs get app.pk db/password -r 2      one of them
+  pkfs diff app.pk db/password 1 2      two of them
+  pkfs restore app.pk db/password -r 2  its value as a new version
+
+A removed secret keeps its history under its last name, and a new one of that name continues it. In a mount the history
+is .versions/db/password/1, 2, 3 and log.
+",
+    ),
+    (
+        "dates",
+        "A date is RFC 3339 or the beginning of it, and means the end of the span that it names, in UTC:
+
+  2026  2026-11  2026-11-24  2026-11-24T15  2026-11-24T15:04  2026-11-24T15:04:05Z  2026-11-24T15:04:05+01:00
+
+--at DATE shows the keynode as it stood then; in a mount that is .versions/@DATE.
+",
+    ),
+    (
+        "mount",
+        "`pkfs mount app.pk DIR` shows the keynode as a directory, in which secrets are plain files: cat, editors, cp, mv
+and ln work as everywhere. A secret is decrypted when it is first read. What was synced or closed is on disk in the
+keynode. History is in .versions, which listings do not show.
+
+`pkfs umount DIR` ends it. Where the file cannot be written, the mount is read-only.
+",
+    ),
+    (
+        "output",
+        "Standard output carries the answer and nothing else; notes, progress and errors go to standard error. Lists are
+columns on a terminal, tab-separated without headings otherwise, and JSON with --json, with dates in RFC 3339. Colours
+on a terminal only, and not with NO_COLOR. -q says less, -v more; RUST_LOG sets the log.
+
+What destroys asks on a terminal and needs --yes elsewhere. -N says only what would be done.
+",
+    ),
+    (
+        "status",
+        "  0  done
+  1  failed; the message says what, where, and what to do next
+  2  wrong usage
+  3  could not unlock
+  4  verification failed: damaged or tampered with
+  5  no such secret, version or slot
+  6  not permitted
+  7  diverged or rolled back: a decision is needed
+  8  diff: there is something to report
+",
+    ),
+];
+
+impl Help {
+    pub(in super::super) fn run(self, mut command: Command) -> Result<u8> {
+        let text = match &self.topic {
+            None => command.render_help().to_string(),
+            Some(topic) => match CONCEPTS.iter().find(|(name, _)| name == topic) {
+                Some((_, text)) => (*text).to_owned(),
+                None => of_command(&mut command, topic)?,
+            },
+        };
+        output::print(|out| out.write_all(text.as_bytes()))?;
+        Ok(DONE)
+    }
+}
+
+fn of_command(command: &mut Command, topic: &str) -> Result<String> {
+    // So that the synopsis names the program and the general options are there.
+    command.build();
+    let found = command.find_subcommand_mut(topic).map(|c| c.render_long_help().to_string());
+    found.ok_or_else(|| {
+        let concepts: Vec<_> = CONCEPTS.iter().map(|(name, _)| *name).collect();
+        Error::new(Kind::Invalid, format!("nothing is known of {topic:?}"))
+            .hint(format!("there are all commands, and {}", concepts.join(", ")))
+    })
+}

@@ -1,0 +1,112 @@
+//! `pkfs mount` and `pkfs umount`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::super::context::{Access, Context, KeynodeArg};
+use super::super::exit::DONE;
+use super::super::keynode::Target;
+use super::super::quantity;
+use crate::error::{Error, Kind, Result};
+use crate::fuse::{self, MountOptions, daemon};
+
+/// Mount a keynode as a directory
+///
+/// Returns when the directory is ready; --foreground stays until it is unmounted. SIGINT and SIGTERM unmount cleanly.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pkfs mount app.pk /run/secrets\n  pkfs mount app.pk m --read-only -o allow_other")]
+pub(in super::super) struct Mount {
+    #[command(flatten)]
+    pub(in super::super) keynode: KeynodeArg,
+    /// Where to mount it
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+    /// Allow no change
+    #[arg(long)]
+    read_only: bool,
+    /// Stay until it is unmounted
+    #[arg(long)]
+    foreground: bool,
+    /// Mount options, as mount(8) takes them
+    #[arg(short, value_name = "OPTS")]
+    options: Vec<String>,
+    /// The largest value that may be written [default: 64M]
+    #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
+    max_size: Option<u64>,
+}
+
+impl Mount {
+    pub(in super::super) fn run(self, context: &Context) -> Result<u8> {
+        let target = Target::resolve(&self.keynode.keynode)?;
+        if let Some(mount) = &target.mount {
+            return Err(Error::new(Kind::Invalid, format!("mounted already at {}", mount.point.display()))
+                .hint("name the keynode's file to mount it twice"));
+        }
+        if !self.directory.is_dir() {
+            let what = self.directory.display();
+            return Err(match self.directory.symlink_metadata() {
+                Ok(_) => Error::new(Kind::NotDirectory, format!("{what} is not a directory")),
+                Err(e) => Error::io("mount on", &self.directory, e).hint(format!("mkdir {what}")),
+            });
+        }
+        let options = self.mount_options()?;
+        if self.foreground {
+            self.serve(context, &target, options, || {})?;
+        } else {
+            daemon::background(|ready| self.serve(context, &target, options, || ready.ready()))?;
+        }
+        Ok(DONE)
+    }
+
+    fn mount_options(&self) -> Result<MountOptions> {
+        let mut options = MountOptions::parse(&self.options)?;
+        options.read_only |= self.read_only;
+        if let Some(size) = self.max_size {
+            options.max_size = size;
+        }
+        Ok(options)
+    }
+
+    /// Unlocks and serves: in the background, all of this happens in the process that stays.
+    fn serve(
+        &self,
+        context: &Context,
+        target: &Target,
+        mut options: MountOptions,
+        ready: impl FnOnce() + Send,
+    ) -> Result<()> {
+        let access = if options.read_only { Access::Read } else { Access::Write };
+        let keynode = Arc::new(context.open_target(target, access)?);
+        if let Some(why) = keynode.read_only().filter(|_| !options.read_only) {
+            context.note(format_args!("{}: mounted read-only: {why}", target.file.display()));
+            options.read_only = true;
+        }
+        if options.fs_name.is_empty() {
+            options.fs_name = source(keynode.path());
+        }
+        fuse::serve(keynode, &self.directory, options, ready)
+    }
+}
+
+/// The mount's source: the keynode's absolute path, by which other commands find the file again.
+fn source(file: &Path) -> String {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned()).to_string_lossy().into_owned()
+}
+
+/// Unmount
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  pkfs umount /run/secrets")]
+pub(in super::super) struct Umount {
+    /// Where it is mounted
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+impl Umount {
+    pub(in super::super) fn run(self) -> Result<u8> {
+        fuse::unmount(&self.directory)?;
+        Ok(DONE)
+    }
+}

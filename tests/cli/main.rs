@@ -1,0 +1,11 @@
+//! The real command, run as people and scripts run it.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
+mod history;
+mod in_and_out;
+mod making;
+mod output;
+mod support;
+mod terminal;
+mod unlocking;
+mod values;
