@@ -41,6 +41,7 @@ mod packed_refs;
 mod packer;
 mod problems;
 mod recover;
+mod salvage;
 mod scan;
 mod sibling;
 mod template;
@@ -59,6 +60,7 @@ pub use object::{NewObject, Object, ObjectKind, hash_object};
 pub use oid::{BadOid, Oid};
 pub use problems::Problem;
 pub use recover::Recovery;
+pub use salvage::Salvage;
 pub use scan::Tail;
 pub use tree::{TreeEntry, parse_tree, tree};
 

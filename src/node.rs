@@ -29,6 +29,7 @@ mod objects;
 mod parallel;
 mod quote;
 mod recovery;
+mod repair;
 mod slot;
 mod snapshot;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use log::LogEntry;
 pub use name::{ItemPath, Name};
 pub use namespace::{Content, Head, Item, Namespace, SecretState, Walk};
 pub use quote::{quote, quoted, unquote};
+pub use repair::{RepairReport, repair};
 pub use slot::{SealedKeynode, Slot};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;

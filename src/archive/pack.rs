@@ -38,11 +38,17 @@ pub(super) fn entry_header(kind: ObjectKind, size: u64) -> Vec<u8> {
 /// A pack in the file, with its index.
 #[derive(Debug, Clone)]
 pub(super) struct Pack {
-    /// The name that its two members carry.
+    pub(super) entries: Entries,
+    pub(super) index: Arc<Index>,
+}
+
+/// A pack's own member.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entries {
+    /// The name that the member carries.
     pub(super) name: Oid,
     pub(super) at: u64,
     pub(super) size: u64,
-    pub(super) index: Arc<Index>,
 }
 
 /// What the header of an entry says.
@@ -66,9 +72,11 @@ impl Pack {
         if head != header(count) {
             return Err(wrong("is no pack of version 2 with as many objects as its index lists"));
         }
-        Ok(Self { name, at, size, index: Arc::new(index) })
+        Ok(Self { entries: Entries { name, at, size }, index: Arc::new(index) })
     }
+}
 
+impl Entries {
     /// Reads an entry's header and checks that it lies in the pack.
     pub(super) fn entry(&self, file: &File, offset: u64) -> Result<EntryHeader> {
         let wrong = |what: &str| Error::damaged(format!("pack-{}: the entry at {offset} {what}", self.name));
@@ -156,19 +164,19 @@ mod tests {
     fn sizes_of_all_lengths() {
         for size in [0, 15, 16, 2047, 2048, 300_000, MAX_OBJECT] {
             let (pack, file) = pack_of(&entry_header(ObjectKind::Tree, size)).unwrap();
-            let header = pack.entry(&file, 12).unwrap();
+            let header = pack.entries.entry(&file, 12).unwrap();
             assert_eq!((header.kind, header.size), (ObjectKind::Tree, size));
         }
         let (pack, file) = pack_of(&entry_header(ObjectKind::Tree, MAX_OBJECT + 1)).unwrap();
-        assert!(pack.entry(&file, 12).is_err());
+        assert!(pack.entries.entry(&file, 12).is_err());
     }
 
     #[test]
     fn deltas_and_endless_headers_are_refused() {
         let (pack, file) = pack_of(&[0x60, 1, 2]).unwrap();
-        assert!(pack.entry(&file, 12).err().unwrap().message().contains("git repacked"));
+        assert!(pack.entries.entry(&file, 12).err().unwrap().message().contains("git repacked"));
         let (pack, file) = pack_of(&[0xbf; 9]).unwrap();
-        assert!(pack.entry(&file, 12).is_err());
-        assert!(pack.entry(&file, 0).is_err() && pack.entry(&file, u64::MAX).is_err());
+        assert!(pack.entries.entry(&file, 12).is_err());
+        assert!(pack.entries.entry(&file, 0).is_err() && pack.entries.entry(&file, u64::MAX).is_err());
     }
 }

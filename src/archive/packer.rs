@@ -39,12 +39,12 @@ impl Source<'_> {
             return Ok(None);
         }
         let Some((pack, offset)) = self.view.find_packed(self.file, oid)? else { return Ok(None) };
-        let (object, end) = pack.read(self.file, offset).map_err(|e| e.at(format_args!("object {oid}")))?;
+        let (object, end) = pack.entries.read(self.file, offset).map_err(|e| e.at(format_args!("object {oid}")))?;
         if hash_object(object.kind, &object.data) != *oid {
             return Err(Error::damaged(format!("object {oid}: its content does not match its name")));
         }
         let len = usize::try_from(end - offset).unwrap_or_default();
-        read_range(self.file, pack.at + offset, len).map(Some)
+        read_range(self.file, pack.entries.at + offset, len).map(Some)
     }
 
     /// All that these commits lead to, each commit with its tree and blobs together, newest first.

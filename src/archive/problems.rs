@@ -48,7 +48,7 @@ pub(super) fn find(archive: &Archive) -> Vec<Problem> {
     }
     for pack in archive.view().packs.iter() {
         if let Err(error) = check_pack(archive.file(), pack, &mut found) {
-            found.push(problem(Name::Pack(pack.name), pack.at, error.message()));
+            found.push(problem(Name::Pack(pack.entries.name), pack.entries.at, error.message()));
         }
     }
     references(archive, &mut found);
@@ -129,10 +129,10 @@ fn digest(file: &File, mut at: u64, end: u64) -> Result<Oid> {
 }
 
 fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
-    let mut report = |what: String| found.push(problem(Name::Pack(pack.name), pack.at, what));
-    let end = pack.size - pack::TRAILER;
-    let sum = digest(file, pack.at, pack.at + end)?;
-    let trailer = read_range(file, pack.at + end, 20)?;
+    let mut report = |what: String| found.push(problem(Name::Pack(pack.entries.name), pack.entries.at, what));
+    let end = pack.entries.size - pack::TRAILER;
+    let sum = digest(file, pack.entries.at, pack.entries.at + end)?;
+    let trailer = read_range(file, pack.entries.at + end, 20)?;
     let (pack_sum, index_sum) = pack.index.trailers(file)?;
     if trailer != sum.as_bytes() {
         report("its checksum is wrong".into());
@@ -157,7 +157,7 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
             // Entries that overlap could make this take for ever.
             return Ok(());
         }
-        match pack.read(file, entry.offset) {
+        match pack.entries.read(file, entry.offset) {
             Ok((object, next)) => {
                 if hash_object(object.kind, &object.data) != entry.oid {
                     report(format!("object {}: its content does not match its name", entry.oid));
@@ -165,7 +165,7 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
                 let mut crc = Crc::new();
                 crc.update(&read_range(
                     file,
-                    pack.at + entry.offset,
+                    pack.entries.at + entry.offset,
                     usize::try_from(next - entry.offset).unwrap_or_default(),
                 )?);
                 if crc.sum() != entry.crc {

@@ -70,7 +70,7 @@ impl View {
             read_loose(file, *extent)
         } else {
             let Some((pack, offset)) = self.find_packed(file, oid)? else { return Ok(None) };
-            pack.read(file, offset).map(|(object, _)| object)
+            pack.entries.read(file, offset).map(|(object, _)| object)
         };
         let object = object.map_err(|e| e.at(format_args!("object {oid}")))?;
         if hash_object(object.kind, &object.data) != *oid {

@@ -10,7 +10,7 @@
 //! | `fifo`, `socket` | id, attributes |
 //! | `attributes` | id, attributes |
 //! | `name` | path, id (a second name of one id is a hard link) |
-//! | `former` | path, id: the last name of a secret that has none any more (checkpoints only) |
+//! | `former` | path, id: the last name of a secret that has none any more (in checkpoints and after a repair) |
 //! | `remove`, `forget` | path; `forget` drops the history too |
 //! | `move`, `exchange` | path, path |
 //! | `slot` | `add` or `remove`, slot name (nothing in the namespace changes) |

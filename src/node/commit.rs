@@ -65,9 +65,11 @@ impl Draft<'_> {
 }
 
 /// A commit as read; nothing of it is believed before its digest or its signature is checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Commit {
     pub tree: Oid,
+    /// The message's first line.
+    pub subject: String,
     /// Parents with their digests.
     pub parents: Vec<CommitRef>,
     pub writer: Fingerprint,
@@ -114,7 +116,8 @@ impl Commit {
         }
         signed.extend_from_slice(body);
         // The message's last paragraph.
-        let (_, paragraph) = text(body)?.strip_suffix('\n')?.rsplit_once("\n\n")?;
+        let (message, paragraph) = text(body)?.strip_suffix('\n')?.rsplit_once("\n\n")?;
+        let subject = message.trim_start_matches('\n').lines().next()?.to_owned();
         let (mut session, mut content, mut log) = (None, None, None);
         let (mut digests, mut heads) = (Vec::new(), Vec::new());
         for line in paragraph.split('\n') {
@@ -137,7 +140,7 @@ impl Commit {
             return None;
         }
         let parents = oids.into_iter().zip(digests).map(|(oid, digest)| CommitRef { oid, digest }).collect();
-        Some(Self { tree, parents, writer, date, session, content: content?, log, heads, signature, signed })
+        Some(Self { tree, subject, parents, writer, date, session, content: content?, log, heads, signature, signed })
     }
 
     /// Checks the signature.

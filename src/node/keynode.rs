@@ -133,6 +133,7 @@ impl Keynode {
             && !options.allow_rollback
             && seen != snapshot.log
             && !reader.contains(snapshot.log, &seen)?
+            && !reader.is_repaired_from(snapshot.log, &seen.oid)?
         {
             return Err(Error::new(
                 Kind::Diverged,

@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Applies one transaction; returns its files, how many lines it had, and the epoch of its change.
-    fn step(
+    pub fn step(
         &mut self,
         namespace: &mut Namespace,
         commit: &Commit,
@@ -232,9 +232,6 @@ impl<'a> Reader<'a> {
         let files = Files::read(self.archive, commit, &mut self.digests)?;
         let (changes, epoch) = self.changes(&files).map_err(at)?;
         for change in &changes.lines {
-            if matches!(change, Change::Former { .. }) {
-                return Err(at(Error::damaged("a former name in a change")));
-            }
             namespace.apply(change, Some(changes.date)).map_err(|e| at(Error::damaged(e.message())))?;
         }
         for (id, head) in &commit.heads {
@@ -278,6 +275,16 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the log says that it was rebuilt from a file whose newest known commit was this one.
+    pub fn is_repaired_from(&mut self, head: CommitRef, lost: &Oid) -> Result<bool> {
+        let mut found = false;
+        self.entries(head, &mut |entry| {
+            found = entry.changes.iter().any(|change| matches!(change, Change::Repaired { commit } if commit == lost));
+            Ok(if found { std::ops::ControlFlow::Break(()) } else { std::ops::ControlFlow::Continue(()) })
+        })?;
+        Ok(found)
     }
 
     /// The newest commit not later than `when`.

@@ -297,29 +297,50 @@ impl Namespace {
 
     /// Writes the whole as lines that [`Self::apply`] reads back.
     pub(super) fn write(&self, out: &mut Locked) {
+        self.lines(&mut |line| line.write(out));
+    }
+
+    /// The lines that make this tree, in an order in which they can be applied.
+    pub(super) fn lines(&self, visit: &mut dyn FnMut(Change)) {
         let mut linked = HashSet::new();
         for (path, item) in self.walk(ItemId::ROOT) {
             if item.is_directory() {
-                Change::Directory { path, id: item.id, attributes: item.attributes }.write(out);
+                visit(Change::Directory { path, id: item.id, attributes: item.attributes });
                 continue;
             }
             if item.names.len() == 1 || linked.insert(item.id) {
-                item.definition().write(out);
+                visit(item.definition());
             }
-            Change::Name { path, id: item.id }.write(out);
+            visit(Change::Name { path, id: item.id });
         }
         let mut deleted: Vec<&Item> = self.items().filter(|i| i.names.is_empty() && i.secret().is_some()).collect();
         deleted.sort_unstable_by_key(|item| item.id);
         for item in deleted {
-            item.definition().write(out);
+            visit(item.definition());
         }
         for (path, ids) in &self.former {
             if let Ok(path) = ItemPath::parse(path) {
                 for &id in ids {
-                    Change::Former { path: path.clone(), id }.write(out);
+                    visit(Change::Former { path: path.clone(), id });
                 }
             }
         }
+    }
+
+    /// Drops an item that cannot be read any more, with all its names.
+    pub(super) fn drop_item(&mut self, id: ItemId) {
+        let Some(item) = self.item(id) else { return };
+        let (names, secret) = (item.names.clone(), item.secret().is_some());
+        for (directory, name) in &names {
+            if let Ok(Item { content: Content::Directory(children), .. }) = self.edit(*directory) {
+                children.remove(name);
+            }
+        }
+        if secret && !names.is_empty() {
+            self.secrets -= 1;
+        }
+        self.drop_former(&ItemPath::root(), id);
+        self.items.remove(&id);
     }
 
     fn edit(&mut self, id: ItemId) -> Result<&mut Item> {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use super::commit::content_digest;
 use super::id::CommitRef;
+use super::log::CHANGE_FILE;
 use super::namespace::Namespace;
-use crate::archive::{Archive, TreeEntry};
-use crate::crypto::{Epoch, Sha256};
+use crate::archive::{Archive, NewObject, ObjectKind, Oid, TreeEntry, tree};
+use crate::crypto::{Epoch, NodeKey, Padding, Sha256, seal, sha256};
+use crate::error::Result;
 use crate::time::Timestamp;
 
 /// What every control commit carries on from its parent: the certificate, shares and grants.
@@ -15,6 +18,35 @@ pub(super) struct Carried {
     pub entries: Vec<TreeEntry>,
     /// Their files with digests, in the order of the paths.
     pub digests: Vec<(String, Sha256)>,
+}
+
+impl Carried {
+    /// That of a new keynode: its certificate, no shares.
+    pub fn new(key: &NodeKey, objects: &mut Vec<NewObject>) -> Result<Self> {
+        let mut carried = Self::default();
+        let shares = seal(key, "shares", b"", Padding::Change)?.message;
+        for (name, data) in [("cert.asc", key.certificate().to_armored()?), ("shares.pgp", shares)] {
+            carried.digests.push((name.to_owned(), sha256(&data)));
+            let blob = NewObject::new(ObjectKind::Blob, data);
+            carried.entries.push(TreeEntry { name: name.into(), oid: blob.oid, directory: false });
+            objects.push(blob);
+        }
+        Ok(carried)
+    }
+
+    /// The tree of the next control commit, and what its `Content` trailer must say.
+    pub fn with_change(&self, message: Vec<u8>, objects: &mut Vec<NewObject>) -> (Oid, Sha256) {
+        let mut digests = self.digests.clone();
+        digests.push((CHANGE_FILE.to_owned(), sha256(&message)));
+        digests.sort_unstable();
+        let change = NewObject::new(ObjectKind::Blob, message);
+        let mut entries = self.entries.clone();
+        entries.push(TreeEntry { name: CHANGE_FILE.into(), oid: change.oid, directory: false });
+        let control = NewObject::new(ObjectKind::Tree, tree(&entries));
+        let oid = control.oid;
+        objects.extend([change, control]);
+        (oid, content_digest(&digests))
+    }
 }
 
 /// A state that does not change any more; readers keep the one that they began with.

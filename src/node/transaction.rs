@@ -9,17 +9,17 @@ use parking_lot::MutexGuard;
 use super::attributes::Attributes;
 use super::change::{Change, SecretLine};
 use super::checkpoint;
-use super::commit::{Draft, content_digest};
+use super::commit::Draft;
 use super::id::{CommitRef, ItemId, Session};
 use super::keynode::{Keynode, SealedValue};
-use super::log::{CHANGE, CHANGE_FILE, Lines, REFERENCE};
+use super::log::{CHANGE, Lines, REFERENCE};
 use super::name::{ItemPath, Name};
 use super::namespace::{Head, Item, Namespace};
 use super::objects::{VALUE, commit, new_tree};
 use super::parallel;
-use super::snapshot::{Since, Snapshot};
-use crate::archive::{Archive, Batch, NewObject, ObjectKind, TreeEntry, WriteLock, tree};
-use crate::crypto::{Locked, NodeKey, Padding, seal, sha256};
+use super::snapshot::{Carried, Since, Snapshot};
+use crate::archive::{Archive, Batch, NewObject, WriteLock};
+use crate::crypto::{Locked, NodeKey, Padding, seal};
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 
@@ -408,25 +408,19 @@ impl Transaction<'_> {
         Lines::write(self.date, &self.changes, &mut text);
         let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
         let carried = self.base.carried.clone();
-        let mut digests = carried.digests.clone();
-        digests.push((CHANGE_FILE.to_owned(), sha256(&message)));
-        digests.sort_unstable();
-        let change = NewObject::new(ObjectKind::Blob, message);
-        let mut entries = carried.entries.clone();
-        entries.push(TreeEntry { name: CHANGE_FILE.into(), oid: change.oid, directory: false });
-        let control = NewObject::new(ObjectKind::Tree, tree(&entries));
+        let (tree, content) = carried.with_change(message, &mut objects);
         let draft = Draft {
-            tree: control.oid,
+            tree,
             parents: &[self.base.log],
             date,
             subject: "transaction".to_owned(),
             session: None,
-            content: content_digest(&digests),
+            content,
             log: None,
             heads: &heads,
         };
         let (object, log) = draft.sign(key)?;
-        objects.extend([change, control, object]);
+        objects.push(object);
         let mut snapshot = Snapshot {
             archive: self.base.archive.clone(),
             namespace: self.namespace.clone(),
@@ -521,12 +515,8 @@ pub(super) fn genesis(key: &NodeKey, slots: Vec<(String, Vec<u8>)>) -> Result<Ba
     let mut text = Locked::default();
     Lines::write(now, &changes, &mut text);
     let mut objects = Vec::new();
-    let files = vec![
-        ("cert.asc", key.certificate().to_armored()?),
-        (CHANGE_FILE, seal(key, CHANGE, &text, Padding::Change)?.message),
-        ("shares.pgp", seal(key, "shares", b"", Padding::Change)?.message),
-    ];
-    let (tree, content) = new_tree(files, &mut objects);
+    let message = seal(key, CHANGE, &text, Padding::Change)?.message;
+    let (tree, content) = Carried::new(key, &mut objects)?.with_change(message, &mut objects);
     let date = now.seconds;
     let draft = Draft {
         tree,
