@@ -118,15 +118,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
         let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                plain.push(code);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(byte);
-                rest = after;
-            }
+        if let Some(code) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            plain.push(code);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            plain.push(byte);
+            rest = after;
         }
     }
     plain
