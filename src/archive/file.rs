@@ -100,8 +100,7 @@ impl Archive {
         synced: Arc<AtomicU64>,
     ) -> Result<Self> {
         let marks = marks(&file, &view).map_err(|e| e.at(path.display()))?;
-        // A process in the background changes its working directory.
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = path.to_owned();
         let settled = stamp.mtime.0.max(stamp.ctime.0) + TICK < Timestamp::now().seconds;
         Ok(Self { inner: Arc::new(Inner { path, file, id, stamp, settled, marks, view, tail, synced }) })
     }

@@ -317,9 +317,7 @@ impl State {
 
     /// Whether this is a secret of the namespace with one name: what a content can go to as its next version.
     fn has_one_name(&self, id: ItemId) -> bool {
-        self.memory.get(id).is_none()
-            && self.secret(id).is_ok()
-            && self.item(id).is_ok_and(|item| item.links() == 1)
+        self.memory.get(id).is_none() && self.secret(id).is_ok() && self.item(id).is_ok_and(|item| item.links() == 1)
     }
 
     fn check_target_is_no_directory(&self, target: Option<ItemId>) -> Result<()> {
