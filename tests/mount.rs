@@ -246,7 +246,7 @@ fn what_was_acknowledged_survives_a_kill() {
 fn write_synced(path: &std::path::Path, number: u32) -> std::io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     file.write_all(number.to_string().as_bytes())?;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return file.sync_all();
     }
     // std ignores what close(2) says; dup(2) and fsync(2) of a clean file ask for it again.
