@@ -12,7 +12,7 @@ use super::state::{State, living};
 use super::types::{Ino, Notice};
 use super::{FileSystem, Notices};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Snapshot, Transaction};
+use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, SecretState, Snapshot, Transaction};
 
 /// The right to change the namespace: held from before a transaction begins until its result is adopted.
 pub(super) type Writer<'a> = MutexGuard<'a, ()>;
@@ -139,7 +139,7 @@ impl FileSystem {
 
     /// Keeps a content that was just committed for those who read it next.
     pub(super) fn remember(&self, id: ItemId, content: &Arc<Locked>) {
-        let head = self.state.lock().secret(id).ok().and_then(|secret| secret.head());
+        let head = self.state.lock().secret(id).ok().and_then(SecretState::head);
         if let Some(head) = head {
             self.contents.insert(head.commit.digest, content.clone());
         }

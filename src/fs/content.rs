@@ -29,10 +29,13 @@ struct State {
     coming: HashMap<Key, Arc<Coming>>,
 }
 
+/// A result that several wait for; an error as kind and message, since errors cannot be copied.
+type Shared = Result<Arc<Locked>, (Kind, String)>;
+
 /// A content that is being decrypted.
 #[derive(Default)]
 struct Coming {
-    done: Mutex<Option<Result<Arc<Locked>, (Kind, String)>>>,
+    done: Mutex<Option<Shared>>,
     changed: Condvar,
 }
 
@@ -111,7 +114,7 @@ struct Slot<'a> {
     contents: &'a Contents,
     key: Key,
     coming: &'a Coming,
-    result: Option<Result<Arc<Locked>, (Kind, String)>>,
+    result: Option<Shared>,
 }
 
 impl Drop for Slot<'_> {
@@ -126,5 +129,80 @@ impl Drop for Slot<'_> {
         }
         *self.coming.done.lock() = Some(result);
         self.coming.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::crypto::digest::sha256;
+
+    fn key(n: u8) -> Key {
+        sha256(&[n])
+    }
+
+    fn content(len: usize) -> Locked {
+        Locked::zeroed(len)
+    }
+
+    #[test]
+    fn the_budget_holds_and_the_least_used_goes_first() {
+        let contents = Contents::new(100);
+        for n in 0..3 {
+            contents.get(key(n), || Ok(content(40))).unwrap();
+        }
+        assert_eq!(contents.bytes(), 80);
+        contents.get(key(2), || Err(Error::damaged("it is cached"))).unwrap();
+        assert!(contents.get(key(0), || Err(Error::damaged("it was evicted"))).is_err());
+    }
+
+    #[test]
+    fn a_content_beyond_the_budget_stays_until_the_next_one() {
+        let contents = Contents::new(100);
+        contents.get(key(1), || Ok(content(500))).unwrap();
+        contents.get(key(1), || Err(Error::damaged("it is cached"))).unwrap();
+        contents.get(key(2), || Ok(content(10))).unwrap();
+        assert_eq!(contents.bytes(), 10);
+    }
+
+    #[test]
+    fn a_failure_is_told_to_all_and_kept_by_none() {
+        let contents = Contents::new(100);
+        let error = contents.get(key(1), || Err(Error::damaged("bad"))).unwrap_err();
+        assert_eq!(error.kind(), Kind::Damaged);
+        assert_eq!(contents.get(key(1), || Ok(content(3))).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn two_who_want_the_same_decrypt_it_once() {
+        let (contents, calls, start) = (Contents::new(1000), AtomicUsize::new(0), Barrier::new(4));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    start.wait();
+                    let got = contents.get(key(1), || {
+                        calls.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        Ok(content(7))
+                    });
+                    assert_eq!(got.unwrap().len(), 7);
+                });
+            }
+        });
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_panic_while_decrypting_leaves_nobody_waiting() {
+        let contents = Contents::new(1000);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = contents.get(key(1), || std::panic::resume_unwind(Box::new(())));
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(contents.get(key(1), || Ok(content(3))).unwrap().len(), 3);
     }
 }

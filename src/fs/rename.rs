@@ -260,7 +260,7 @@ impl State {
             if item.target.is_some() {
                 return Err(Error::new(Kind::Invalid, "a scratch link can only be renamed to another scratch name"));
             }
-            return self.transfer_of(source, item.attributes, false, target, request);
+            return Ok(self.transfer_of(source, item.attributes, false, target, request));
         }
         let item = self.item(source)?;
         if matches!(item.content, Content::Directory(_)) {
@@ -275,11 +275,10 @@ impl State {
             return Ok(Action::Names { replaced: target });
         }
         self.check_target_is_no_directory(target)?;
-        let merges = |id: ItemId| self.secret(id).is_ok() && self.item(id).is_ok_and(|item| item.links() == 1);
         match target {
-            Some(target) if self.memory.get(target).is_none() && merges(source) && merges(target) => {
+            Some(target) if self.has_one_name(source) && self.has_one_name(target) => {
                 let attributes = self.memory.effective(source, item.attributes);
-                self.transfer_of(source, attributes, true, Some(target), request)
+                Ok(self.transfer_of(source, attributes, true, Some(target), request))
             }
             _ => Ok(Action::Names { replaced: target }),
         }
@@ -292,12 +291,8 @@ impl State {
         lasting: bool,
         target: Option<ItemId>,
         request: &Move,
-    ) -> Result<Action> {
-        let overwritten = target.filter(|id| {
-            self.memory.get(*id).is_none()
-                && self.secret(*id).is_ok()
-                && self.item(*id).is_ok_and(|item| item.links() == 1)
-        });
+    ) -> Action {
+        let overwritten = target.filter(|id| self.has_one_name(*id));
         let id = match (overwritten, target) {
             (Some(target), _) => target,
             (None, Some(_)) => source,
@@ -306,7 +301,7 @@ impl State {
         };
         let buffer = self.inodes.find(source).and_then(|(_, inode)| inode.buffer.clone());
         let replaced = if overwritten.is_some() { None } else { target };
-        Ok(Action::Content(Box::new(Transfer {
+        Action::Content(Box::new(Transfer {
             source,
             lasting,
             one_version: lasting
@@ -317,7 +312,12 @@ impl State {
             replaced,
             buffer,
             snapshot: self.snapshot.clone(),
-        })))
+        }))
+    }
+
+    /// Whether this is a secret of the namespace with one name: what a content can go to as its next version.
+    fn has_one_name(&self, id: ItemId) -> bool {
+        self.memory.get(id).is_none() && self.secret(id).is_ok() && self.item(id).is_ok_and(|item| item.links() == 1)
     }
 
     fn check_target_is_no_directory(&self, target: Option<ItemId>) -> Result<()> {

@@ -99,7 +99,7 @@ impl FileSystem {
         self.buffer(ino)?.write(offset, bytes, self.options.max_size, || self.committed(ino))
     }
 
-    /// Makes sure that the file has this many bytes at least, as posix_fallocate(3) wants.
+    /// Makes sure that the file has this many bytes at least, as fallocate(2) promises.
     ///
     /// # Errors
     /// As for [`Self::write`].

@@ -17,6 +17,7 @@ use rustix::time::Timespec;
 use super::MountOptions;
 use super::adapter::Adapter;
 use super::signals::Signals;
+use super::unmount::is_mounted;
 use super::watch::Watch;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{FileSystem, Notice};
@@ -40,6 +41,10 @@ pub fn serve(
     ready: impl FnOnce() + Send,
 ) -> Result<()> {
     let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
+    if is_mounted(&mount_point) {
+        return Err(Error::new(Kind::Exists, format!("a keynode is mounted on {} already", mount_point.display()))
+            .hint(format!("pkfs umount {}", mount_point.display())));
+    }
     let signals = Signals::block()?;
     let watch = Watch::new(keynode.path());
     let mut options = options;

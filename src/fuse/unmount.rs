@@ -14,6 +14,9 @@ use crate::error::{Error, Kind, Result};
 /// The ioctl on a mount's root that commits everything that waits in memory: `_IO('p', 1)`.
 pub(super) const SETTLE: u32 = 0x7001;
 
+/// The type of our mounts in the kernel's list.
+const FILE_SYSTEM: &[u8] = b"fuse.pkfs";
+
 /// How many holders of a busy mount are named.
 const NAMED: usize = 5;
 
@@ -26,7 +29,7 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
     let mounts = fs::read("/proc/self/mountinfo")
         .map_err(|error| Error::io("read", Path::new("/proc/self/mountinfo"), error))?;
     match kind_of_mount(&mounts, &path) {
-        Some(kind) if kind == b"fuse.pkfs" => {}
+        Some(FILE_SYSTEM) => {}
         Some(_) => {
             return Err(Error::new(Kind::Invalid, format!("{} is a mount, but not of a keynode", path.display()))
                 .hint("umount(8) unmounts it"));
@@ -40,6 +43,11 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
         Err(Errno::PERM) => by_fusermount(&path),
         Err(error) => Err(Error::io("unmount", &path, error.into())),
     }
+}
+
+/// Whether a keynode is mounted on this path, as the kernel lists it.
+pub(super) fn is_mounted(path: &Path) -> bool {
+    fs::read("/proc/self/mountinfo").is_ok_and(|mounts| kind_of_mount(&mounts, path) == Some(FILE_SYSTEM))
 }
 
 /// Asks the mount to commit what waits. A mount whose process is gone has nothing to commit.
@@ -110,15 +118,12 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let Some((&byte, after)) = rest.split_first() {
         let octal = after.get(..3).filter(|_| byte == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) => {
-                plain.push(code);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push(byte);
-                rest = after;
-            }
+        if let Some(code) = octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            plain.push(code);
+            rest = after.get(3..).unwrap_or_default();
+        } else {
+            plain.push(byte);
+            rest = after;
         }
     }
     plain

@@ -9,11 +9,11 @@ fn put_outside(keynode: &Keynode, name: &str, content: &[u8]) {
     let id = present.unwrap_or_else(ItemId::random);
     let value = keynode.seal(id, content).unwrap();
     let now = crate::time::Timestamp::now();
-    match present {
-        Some(_) => transaction.write(value, Session::random(), now).unwrap(),
-        None => {
-            transaction.create_secret(ItemId::ROOT, &name, Attributes::new(0o600), value, Session::random()).unwrap()
-        }
+    if present.is_some() {
+        transaction.write(value, Session::random(), now).unwrap();
+    } else {
+        let attributes = Attributes::new(0o600);
+        transaction.create_secret(ItemId::ROOT, &name, attributes, value, Session::random()).unwrap();
     }
     transaction.commit().unwrap();
 }

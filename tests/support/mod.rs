@@ -1,0 +1,144 @@
+//! A keynode in a directory of its own, mounted by the real program.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A keynode `app.pk`, unlocked by its key, with the mount point `m`.
+pub struct Bench {
+    directory: TempDir,
+}
+
+/// A mount by a process in the foreground; unmounted and ended on drop.
+pub struct Mount {
+    process: Child,
+    point: PathBuf,
+}
+
+/// Whether this machine lets us mount.
+pub fn can_mount() -> bool {
+    let can = Path::new("/dev/fuse").exists();
+    if !can {
+        eprintln!("skipped: there is no /dev/fuse");
+    }
+    can
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let bench = Self { directory: tempfile::tempdir().unwrap() };
+        fs::create_dir(bench.path("m")).unwrap();
+        bench.pkfs(&["init", "--key-out", "key", "app.pk"]);
+        bench
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pkfs"));
+        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
+        for name in ["PKFS_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.directory.path()).env("XDG_STATE_HOME", self.path("state")).env("PKFS_KEY", "key");
+        command
+    }
+
+    /// Runs it; what it wrote.
+    pub fn try_pkfs(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs it successfully; its output.
+    pub fn pkfs(&self, arguments: &[&str]) -> Vec<u8> {
+        let output = self.try_pkfs(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// `pkfs put` with this value.
+    pub fn put(&self, path: &str, value: &str) {
+        let mut child = self.command(&["put", "app.pk", path]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    pub fn get(&self, path: &str) -> String {
+        String::from_utf8(self.pkfs(&["get", "app.pk", path])).unwrap()
+    }
+
+    /// A mount on `m`, ready.
+    pub fn mount(&self, options: &[&str]) -> Mount {
+        let mut arguments = vec!["mount", "--foreground", "app.pk", "m"];
+        arguments.extend(options);
+        let mut command = self.command(&arguments);
+        let mut process = command.env("RUST_LOG", "pkfs=info").stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("mounted"));
+        // Nobody may be stopped by a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        assert!(ready, "the mount ended before it was ready");
+        Mount { process, point: self.path("m") }
+    }
+}
+
+impl Mount {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.point.join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Names in a directory, sorted.
+    pub fn list(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(name)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    pub fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.process)
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the process to end; its exit status.
+    pub fn wait(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+        let _ = rustix::mount::unmount(&self.point, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+/// Waits until something holds that no descriptor tells of.
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} did not happen in 5 s");
+        std::thread::yield_now();
+    }
+}
