@@ -15,6 +15,9 @@
 //! | `scan`, `export_tree`, `export_tar`, `new_file`, `mounted` | the host's side |
 //! | [`output`], [`exit`], `progress`, `verbosity`, `quantity` | what people and programs get to see |
 
+// Documentation of options and commands is their help text, where backticks would be in the way.
+#![allow(clippy::doc_markdown)]
+
 mod command;
 mod context;
 mod descriptor;
@@ -91,10 +94,11 @@ fn parser() -> clap::Command {
     let command = Cli::command();
     let mut text = String::new();
     for (title, names) in GROUPS {
-        text.push_str(&format!("{title}:\n"));
+        text.extend([title, ":\n"]);
         for name in names {
             let about = command.find_subcommand(name).and_then(clap::Command::get_about);
-            text.push_str(&format!("  {name:12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+            let line = format!("  {name:12} {}\n", about.map(ToString::to_string).unwrap_or_default());
+            text.push_str(&line);
         }
         text.push('\n');
     }

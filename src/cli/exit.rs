@@ -63,7 +63,7 @@ fn text(error: &Error, chain: bool) -> String {
     text.push('\n');
     let mut below = error.source().filter(|_| chain);
     while let Some(cause) = below {
-        text.push_str(&format!("      because: {}\n", one_line(&cause.to_string())));
+        text.extend(["      because: ", &one_line(&cause.to_string()), "\n"]);
         below = cause.source();
     }
     text

@@ -5,7 +5,7 @@ use std::fs::{self, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::history::RevisionArgs;
 use super::mountinfo::Mount;
@@ -21,8 +21,8 @@ use crate::node::{ItemPath, LARGEST_VALUE, Locked};
 pub(super) fn read(mount: &Mount, path: &ItemPath, revision: &RevisionArgs) -> Result<Locked> {
     let tree = tree(mount, revision);
     let host = match revision.revision {
-        Some(number) => under(mount.point.join(".versions"), path).join(number.to_string()),
-        None => under(tree, path),
+        Some(number) => under(&mount.point.join(".versions"), path).join(number.to_string()),
+        None => under(&tree, path),
     };
     let file = OpenOptions::new()
         .read(true)
@@ -53,7 +53,7 @@ pub(super) fn list(
 ) -> Result<Vec<(ItemPath, Metadata, PathBuf)>> {
     let tree = tree(mount, revision);
     let stat = |path: &ItemPath| {
-        let host = under(tree.clone(), path);
+        let host = under(&tree, path);
         let metadata = fs::symlink_metadata(&host).map_err(|e| failed(e, path, revision))?;
         Ok((path.clone(), metadata, host))
     };
@@ -65,7 +65,7 @@ pub(super) fn list(
     let mut waiting = vec![path.clone()];
     while let Some(directory) = waiting.pop() {
         let mut names = Vec::new();
-        let host = under(tree.clone(), &directory);
+        let host = under(&tree, &directory);
         for entry in fs::read_dir(&host).map_err(|e| failed(e, &directory, revision))? {
             names.push(entry.map_err(|e| failed(e, &directory, revision))?.file_name());
         }
@@ -99,7 +99,7 @@ fn tree(mount: &Mount, revision: &RevisionArgs) -> PathBuf {
     }
 }
 
-fn under(tree: PathBuf, path: &ItemPath) -> PathBuf {
+fn under(tree: &Path, path: &ItemPath) -> PathBuf {
     tree.join(OsStr::from_bytes(&path.to_bytes()))
 }
 

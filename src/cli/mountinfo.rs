@@ -1,4 +1,4 @@
-//! Which keynode is mounted at a directory, as `/proc/self/mountinfo` tells (proc_pid_mountinfo(5)).
+//! Which keynode is mounted at a directory, as `/proc/self/mountinfo` tells (`proc_pid_mountinfo(5)`).
 
 use std::ffi::OsString;
 use std::fs;

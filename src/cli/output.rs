@@ -122,7 +122,7 @@ fn quoted(bytes: &[u8]) -> String {
             b'\n' => out.push_str("\\n"),
             b'\t' => out.push_str("\\t"),
             0x20..0x7f => out.push(char::from(b)),
-            _ => out.push_str(&format!("\\{b:03o}")),
+            _ => out.extend(["\\".to_owned(), format!("{b:03o}")]),
         }
     }
     out.push('"');
@@ -178,11 +178,9 @@ fn columns<R: Row>(out: &mut dyn Write, rows: &[R]) -> io::Result<()> {
     for line in &lines {
         let mut text = String::new();
         for ((cell, &width), heading) in line.iter().zip(&widths).zip(R::HEADINGS) {
-            if heading.starts_with('>') {
-                text.push_str(&format!("{cell:>width$}  "));
-            } else {
-                text.push_str(&format!("{cell:width$}  "));
-            }
+            let right = heading.starts_with('>');
+            let cell = if right { format!("{cell:>width$}  ") } else { format!("{cell:width$}  ") };
+            text.push_str(&cell);
         }
         writeln!(out, "{}", text.trim_end())?;
     }

@@ -4,6 +4,7 @@
 mod history;
 mod in_and_out;
 mod making;
+mod mounting;
 mod output;
 mod support;
 mod terminal;

@@ -87,7 +87,7 @@ impl Bench {
         command
     }
 
-    fn surround(&self, command: &mut Command) {
+    pub fn surround(&self, command: &mut Command) {
         command.current_dir(self.top()).stdin(Stdio::null());
         for name in ["PKFS_KEY", "PKFS_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY", "RUST_LOG", "RUST_BACKTRACE"] {
             command.env_remove(name);

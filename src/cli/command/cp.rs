@@ -77,15 +77,12 @@ impl Copies<'_> {
         let attributes = Attributes { mode: item.attributes.mode, ..Attributes::new(0) };
         let parent = edit::directory(transaction, &parent)?;
         match &item.content {
-            Content::Secret(_) => return self.copy_secret(transaction, item, to),
-            Content::Directory(_) => transaction.create_directory(parent, name, attributes).map(drop)?,
-            Content::Symlink(target) => {
-                transaction.create_symlink(ItemId::random(), parent, name, target, attributes)?
-            }
-            Content::Fifo => transaction.create_fifo(ItemId::random(), parent, name, attributes)?,
-            Content::Socket => transaction.create_socket(ItemId::random(), parent, name, attributes)?,
+            Content::Secret(_) => self.copy_secret(transaction, item, to),
+            Content::Directory(_) => transaction.create_directory(parent, name, attributes).map(drop),
+            Content::Symlink(target) => transaction.create_symlink(ItemId::random(), parent, name, target, attributes),
+            Content::Fifo => transaction.create_fifo(ItemId::random(), parent, name, attributes),
+            Content::Socket => transaction.create_socket(ItemId::random(), parent, name, attributes),
         }
-        Ok(())
     }
 
     fn copy_secret(&mut self, transaction: &mut Transaction<'_>, item: &Item, to: &ItemPath) -> Result<()> {

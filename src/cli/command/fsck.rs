@@ -25,7 +25,7 @@ pub(in super::super) struct Fsck {
 impl Fsck {
     pub(in super::super) fn run(self, context: &Context) -> Result<u8> {
         let target = Target::resolve(&self.keynode.keynode)?;
-        let key = self.key(context, &target)?;
+        let key = Self::key(context, &target)?;
         let report = node::fsck(&target.file, key.as_ref())?;
         let row = |f: &Finding| Line { severity: name(f.severity), place: f.place.clone(), what: f.what.clone() };
         let rows: Vec<Line> = report.findings.iter().map(row).collect();
@@ -42,7 +42,7 @@ impl Fsck {
     }
 
     /// None: what needs no key can be checked all the same.
-    fn key(&self, context: &Context, target: &Target) -> Result<Option<NodeKey>> {
+    fn key(context: &Context, target: &Target) -> Result<Option<NodeKey>> {
         let sealed = match SealedKeynode::open(&target.file) {
             Ok(sealed) => sealed,
             Err(e) if e.kind() == Kind::Damaged => {

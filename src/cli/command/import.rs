@@ -16,7 +16,8 @@ use super::super::plan::{self, Step};
 use super::super::scan::{self, Found, Kind as FoundKind, Scan};
 use crate::error::{Error, Kind, Result};
 use crate::node::{
-    Attributes, Content, Item, ItemId, ItemPath, Keynode, Namespace, SealedValue, Session, Snapshot, Transaction,
+    Attributes, Content, Item, ItemId, ItemPath, Keynode, Namespace, SealedValue, SecretState, Session, Snapshot,
+    Transaction,
 };
 
 /// Take over what is in a directory, in one transaction
@@ -132,7 +133,7 @@ fn seal(keynode: &Keynode, snapshot: &Snapshot, found: &Found) -> Result<Value> 
     let data = found.read()?;
     let place = Place::of(snapshot.namespace(), &found.path)?;
     if let Place::Taken(id) = place
-        && edit::lookup(snapshot.namespace(), &found.path)?.and_then(Item::secret).map(|s| s.size())
+        && edit::lookup(snapshot.namespace(), &found.path)?.and_then(Item::secret).map(SecretState::size)
             == Some(data.len() as u64)
         && keynode.read_head(snapshot, id)?.as_slice() == data.as_slice()
     {
@@ -160,7 +161,9 @@ impl Writer<'_> {
             let present = present.map(|item| (item.id, item.content.clone()));
             let parent = edit::directory(&mut self.transaction, &parent)?;
             match (&found.kind, present) {
-                (FoundKind::Directory, Some((_, Content::Directory(_)))) => {}
+                // It is there.
+                (FoundKind::Directory, Some((_, Content::Directory(_))))
+                | (FoundKind::Fifo, Some((_, Content::Fifo))) => {}
                 (FoundKind::Directory, None) => {
                     let id = self.transaction.create_directory(parent, name, found.attributes)?;
                     directories.push((id, found.attributes));
@@ -188,7 +191,6 @@ impl Writer<'_> {
                 (FoundKind::Symlink(target), None) => {
                     self.transaction.create_symlink(ItemId::random(), parent, name, target, found.attributes)?;
                 }
-                (FoundKind::Fifo, Some((_, Content::Fifo))) => {}
                 (FoundKind::Fifo, None) => {
                     self.transaction.create_fifo(ItemId::random(), parent, name, found.attributes)?;
                 }

@@ -82,18 +82,14 @@ impl Info {
             read_only,
             not_compactable,
         };
-        if self.list.json {
-            output::document(&document)?
-        } else {
-            document.print()?
-        }
-        Ok(DONE)
+        let printed = if self.list.json { output::document(&document) } else { document.print() };
+        printed.map(|()| DONE)
     }
 }
 
 impl Document {
     fn print(&self) -> Result<()> {
-        let slots: Vec<&str> = self.slots.iter().map(|slot| slot.name()).collect();
+        let slots: Vec<&str> = self.slots.iter().map(Line::name).collect();
         let lines = [
             ("file", output::name(self.file.as_bytes())),
             ("node", self.node.clone()),

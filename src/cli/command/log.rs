@@ -10,7 +10,7 @@ use super::super::exit::DONE;
 use super::super::history;
 use super::super::output::{self, ListArgs, Row};
 use crate::error::Result;
-use crate::node::{ItemPath, Keynode, LogEntry};
+use crate::node::{ItemPath, Keynode, LogEntry, Version};
 
 /// Show all transactions, or the versions of a secret
 ///
@@ -40,12 +40,12 @@ impl Log {
         Ok(DONE)
     }
 
-    fn versions(&self, keynode: &Keynode, path: &ItemPath) -> Result<Vec<Version>> {
+    fn versions(&self, keynode: &Keynode, path: &ItemPath) -> Result<Vec<Line>> {
         let snapshot = keynode.snapshot();
         let id = history::secret_of(snapshot.namespace(), path)?;
         let versions = keynode.versions(&snapshot, id).map_err(|e| history::at(e, path))?;
         let skip = versions.len().saturating_sub(self.number.unwrap_or(usize::MAX));
-        let row = |v: &crate::node::Version| Version {
+        let row = |v: &Version| Line {
             version: v.number,
             date: v.date.to_rfc3339(),
             writer: v.writer.to_string(),
@@ -74,7 +74,7 @@ impl Log {
 }
 
 #[derive(Debug, Serialize)]
-struct Version {
+struct Line {
     version: u32,
     date: String,
     writer: String,
@@ -83,7 +83,7 @@ struct Version {
     id: String,
 }
 
-impl Row for Version {
+impl Row for Line {
     const HEADINGS: &'static [&'static str] = &[">version", "date", "writer", "commit"];
 
     fn cells(&self) -> Vec<String> {
@@ -103,10 +103,11 @@ impl Row for Entry {
 
     fn cells(&self) -> Vec<String> {
         let shown: Vec<&str> = self.changes.iter().map(String::as_str).take(SHOWN).collect();
-        let mut changes = shown.join("; ");
-        if self.changes.len() > SHOWN {
-            changes.push_str(&format!("; and {} more", self.changes.len() - SHOWN));
-        }
+        let shown = shown.join("; ");
+        let changes = match self.changes.len().saturating_sub(SHOWN) {
+            0 => shown,
+            more => format!("{shown}; and {more} more"),
+        };
         vec![self.commit.clone(), self.date.clone(), changes]
     }
 }

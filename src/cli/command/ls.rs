@@ -17,7 +17,7 @@ use super::super::mounted;
 use super::super::output::{self, Colour, ListArgs, Row};
 use super::super::quantity;
 use crate::error::Result;
-use crate::node::{Content, Item, ItemId, ItemPath, Name, Namespace};
+use crate::node::{Content, Item, ItemId, ItemPath, Name, Namespace, SecretState};
 use crate::time::Timestamp;
 
 /// List what is in a directory
@@ -120,10 +120,10 @@ impl Entry {
             mode: format!("{:04o}", item.attributes.mode),
             uid: item.attributes.uid,
             gid: item.attributes.gid,
-            size: item.secret().map(crate::node::SecretState::size),
+            size: item.secret().map(SecretState::size),
             modified: item.attributes.mtime.to_rfc3339(),
             links: Some(item.links()),
-            version: item.secret().and_then(|s| s.head()).map(|h| h.number),
+            version: item.secret().and_then(SecretState::head).map(|h| h.number),
             id: Some(item.id.to_string()),
             target,
         }
@@ -153,7 +153,7 @@ impl Entry {
             mode: format!("{:04o}", metadata.mode() & 0o7777),
             uid: metadata.uid(),
             gid: metadata.gid(),
-            size: (kind == "secret").then(|| metadata.len()),
+            size: (kind == "secret").then_some(metadata.len()),
             modified: modified.to_rfc3339(),
             links: None,
             version: None,

@@ -1,0 +1,92 @@
+//! `mount` and `umount`, and a mounted directory as KEYNODE. Where FUSE is not available these tests say so and pass.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::Bench;
+
+/// Unmounts at the end, also of a test that failed.
+struct Mounted<'a>(&'a Bench);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("fusermount3").arg("-uzq").arg(self.0.path("m")).status();
+    }
+}
+
+fn possible() -> bool {
+    let possible = Path::new("/dev/fuse").exists();
+    if !possible {
+        eprintln!("no /dev/fuse: skipped");
+    }
+    possible
+}
+
+/// In the background, with a limit of time: the command must return when the mount is ready.
+fn mount(bench: &Bench, more: &[&str]) -> crate::support::Done {
+    fs::create_dir_all(bench.path("m")).unwrap();
+    let mut command = std::process::Command::new("timeout");
+    command.arg("20").arg(env!("CARGO_BIN_EXE_pkfs")).args(["mount", "a.pk", "m", "--key", "a.key"]).args(more);
+    bench.surround(&mut command);
+    command.output().unwrap().into()
+}
+
+#[test]
+fn a_mount_answers_without_a_passphrase() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "db/password"], "one").ok();
+    let _mounted = Mounted(&bench);
+    mount(&bench, &[]).ok();
+    assert_eq!(bench.read("m/db/password"), "one");
+    bench.write("m/db/password", "two");
+    assert_eq!(bench.run(&["get", "m", "db/password"]).ok(), "two");
+    assert_eq!(bench.run(&["get", "m/db", "db/password"]).ok(), "two");
+    assert_eq!(bench.run(&["get", "m", "db/password", "-r", "1"]).ok(), "one");
+    assert_eq!(bench.run(&["get", "m", "db/password", "--at", "9998"]).ok(), "two");
+    assert_eq!(bench.run(&["ls", "m", "-R"]).ok(), "db\ndb/password\n");
+    bench.run(&["get", "m", "db/none"]).fails(5);
+    bench.run(&["get", "m", "db/password", "-r", "9"]).fails(5);
+    bench.run(&["get", "m", "db"]).fails(1);
+    // What a mount does not answer, its file does.
+    bench.run(&["log", "m", "db/password"]).fails(3);
+    assert_eq!(bench.k(&["log", "m", "db/password"]).ok().lines().count(), 2);
+    // And what the file gets shows in the mount.
+    bench.k_with(&["put", "a.pk", "new"], "3").ok();
+    bench.run(&["umount", "m"]).ok();
+    bench.run(&["umount", "m"]).fails(5);
+    assert_eq!(bench.k(&["get", "a.pk", "db/password"]).ok(), "two");
+    assert!(bench.run(&["get", "m", "db/password"]).fails(1).contains("no keynode is mounted"));
+}
+
+#[test]
+fn a_mount_that_cannot_be_made_says_why() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k(&["mount", "a.pk", "none"]).fails(5);
+    bench.k(&["mount", "a.pk", "pw"]).fails(1);
+    let _mounted = Mounted(&bench);
+    bench.k(&["mount", "a.pk", "m", "-o", "nonsense"]).fails(5);
+    fs::create_dir(bench.path("m")).unwrap();
+    bench.k(&["mount", "a.pk", "m", "-o", "nonsense"]).fails(1);
+    bench.run(&["mount", "a.pk", "m", "--key", "pw"]).fails(3);
+    bench.run(&["mount", "a.pk", "m"]).fails(3);
+}
+
+#[test]
+fn a_read_only_mount_allows_no_change() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "x"], "1").ok();
+    let _mounted = Mounted(&bench);
+    mount(&bench, &["--read-only"]).ok();
+    assert_eq!(bench.read("m/x"), "1");
+    assert_eq!(fs::write(bench.path("m/x"), "2").unwrap_err().raw_os_error(), Some(libc::EROFS));
+    bench.run(&["umount", "m"]).ok();
+}
