@@ -84,6 +84,16 @@ impl UnlockArgs {
         ask(sealed)
     }
 
+    /// The node's own key as `--key` gives it, for a keynode whose slots cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or holds another kind of key.
+    pub(super) fn own_key(&self) -> Result<Option<NodeKey>> {
+        let Some(path) = &self.key else { return Ok(None) };
+        user_key(path, self.given_passphrase()?, true)?.as_node_key().map(Some).map_err(|e| e.at(path.display()))
+    }
+
     fn with_given(&self, sealed: &SealedKeynode) -> Result<NodeKey> {
         let passphrase = self.given_passphrase()?;
         match (&self.key, passphrase) {
@@ -126,6 +136,11 @@ fn with_files(
 }
 
 fn with_key_file(sealed: &SealedKeynode, path: &Path, passphrase: Option<Locked>, ask: bool) -> Result<NodeKey> {
+    sealed.unlock_with_key(&user_key(path, passphrase, ask)?).map_err(|e| e.at(path.display()))
+}
+
+/// The secret key in a file, with the passphrase that protects it taken off.
+fn user_key(path: &Path, passphrase: Option<Locked>, ask: bool) -> Result<UserKey> {
     let at = |e: Error| e.at(path.display());
     let mut key = UserKey::parse(&prompt::key_file(path)?).map_err(at)?;
     if key.is_protected() {
@@ -139,7 +154,7 @@ fn with_key_file(sealed: &SealedKeynode, path: &Path, passphrase: Option<Locked>
         };
         key.unprotect(&passphrase).map_err(at)?;
     }
-    sealed.unlock_with_key(&key).map_err(at)
+    Ok(key)
 }
 
 fn ask(sealed: &SealedKeynode) -> Result<NodeKey> {

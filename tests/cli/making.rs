@@ -109,3 +109,20 @@ fn what_is_no_keynode_is_told_so() {
         }
     }
 }
+
+#[test]
+fn a_repair_saves_what_is_good_into_a_new_file() {
+    let bench = Bench::new();
+    for name in ["x", "y"] {
+        bench.k_with(&["put", "a.pk", name], format!("value of {name}")).ok();
+    }
+    let whole = fs::read(bench.path("a.pk")).unwrap();
+    let damaged = &whole[..whole.len() - 9 * 512];
+    fs::write(bench.path("b.pk"), damaged).unwrap();
+    bench.run(&["fsck", "b.pk", "--repair", "c.pk"]).fails(3);
+    bench.run(&["fsck", "b.pk", "--repair", "c.pk", "--key", "a.key"]).ok();
+    bench.run(&["fsck", "c.pk", "--key", "a.key"]).ok();
+    assert_eq!(bench.run(&["get", "c.pk", "x", "--key", "a.key", "--allow-rollback"]).ok(), "value of x");
+    bench.run(&["fsck", "b.pk", "--repair", "c.pk", "--key", "a.key"]).fails(1);
+    assert_eq!(fs::read(bench.path("b.pk")).unwrap(), damaged);
+}

@@ -1,5 +1,7 @@
 //! `pkfs fsck`: checks every layer of a keynode.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde::Serialize;
 
@@ -12,12 +14,16 @@ use crate::node::{self, Finding, NodeKey, SealedKeynode, Severity};
 
 /// Check every layer, and say exactly what is wrong where
 ///
-/// Archive, git objects, references, the log, digests, signatures, and that each message opens and is in its place. The exit status is 4 if something is wrong. Without a key, what needs none is checked.
+/// Archive, git objects, references, the log, digests, signatures, and that each message opens and is in its place.
+/// The exit status is 4 if something is wrong. Without a key, what needs none is checked.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  pkfs fsck app.pk\n  pkfs fsck app.pk --json")]
+#[command(after_help = "Example:\n  pkfs fsck app.pk\n  pkfs fsck app.pk --repair saved.pk")]
 pub(in super::super) struct Fsck {
     #[command(flatten)]
     pub(in super::super) keynode: KeynodeArg,
+    /// Save what is good into this new keynode; the damaged one stays as it is
+    #[arg(long, value_name = "NEW")]
+    repair: Option<PathBuf>,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -25,6 +31,9 @@ pub(in super::super) struct Fsck {
 impl Fsck {
     pub(in super::super) fn run(self, context: &Context) -> Result<u8> {
         let target = Target::resolve(&self.keynode.keynode)?;
+        if let Some(new) = &self.repair {
+            return self.save(context, &target, new);
+        }
         let key = Self::key(context, &target)?;
         let report = node::fsck(&target.file, key.as_ref())?;
         let row = |f: &Finding| Line { severity: name(f.severity), place: f.place.clone(), what: f.what.clone() };
@@ -39,6 +48,23 @@ impl Fsck {
             if report.is_clean() { "all is well" } else { "something is wrong" }
         ));
         Ok(if report.is_clean() { DONE } else { DAMAGED })
+    }
+
+    /// Each loss is a line; the exit status is 0, since what could be saved is.
+    fn save(&self, context: &Context, target: &Target, new: &Path) -> Result<u8> {
+        // A file may be too damaged for its slots to be found: the node's own key does without them.
+        let key = match SealedKeynode::open(&target.file) {
+            Ok(sealed) => context.unlock.unlock(&sealed, &target.configured)?,
+            Err(e) => {
+                context.unlock.own_key()?.ok_or_else(|| e.hint("--key with the node's own key does without slots"))?
+            }
+        };
+        let report = node::repair(&target.file, &key, new)?;
+        let place = new.display().to_string();
+        let row = |what: &String| Line { severity: "note", place: place.clone(), what: what.clone() };
+        output::list(&report.notes.iter().map(row).collect::<Vec<_>>(), self.list)?;
+        context.note(format_args!("{place}: {} secrets with {} commits saved", report.secrets, report.commits));
+        Ok(DONE)
     }
 
     /// None: what needs no key can be checked all the same.
