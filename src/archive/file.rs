@@ -80,6 +80,8 @@ impl Archive {
     /// `IsDirectory`; `Invalid` where it is no keynode; `Failed` where it is of a newer version; `Damaged` where its
     /// base, or its only transaction, is; those of open(2).
     pub fn open(path: &Path) -> Result<Self> {
+        // Found again wherever this process goes.
+        let path = &std::path::absolute(path).map_err(|e| Error::io("open", path, e))?;
         let file = open_file(path, OpenOptions::new().read(true))?;
         Self::of(path, Arc::new(file), Arc::default())
     }

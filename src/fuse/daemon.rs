@@ -7,7 +7,9 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, setsid, waitpid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -39,7 +41,21 @@ const KINDS: [Kind; 16] = [
 
 /// The child's word to the parent that all is well.
 #[derive(Debug)]
-pub struct Ready(File);
+pub struct Ready(Arc<Line>);
+
+/// The child's end of the pipe, until it has said its one word: the parent reads to the end.
+#[derive(Debug)]
+struct Line(Mutex<Option<File>>);
+
+impl Line {
+    /// A zero byte, then nothing or an error.
+    fn say(&self, error: &[u8]) {
+        if let Some(mut pipe) = self.0.lock().take() {
+            // A parent that is gone needs no word.
+            let _ = pipe.write_all(&[&[0], error].concat());
+        }
+    }
+}
 
 impl Ready {
     /// Lets the parent go. From here on the process has no terminal: its output goes nowhere, the log to wherever the
@@ -53,7 +69,7 @@ impl Ready {
             let _ = dup2_stderr(&null);
         }
         let _ = std::env::set_current_dir("/");
-        report(self.0, &[]);
+        self.0.say(&[]);
     }
 }
 
@@ -86,14 +102,11 @@ pub fn background(run: impl FnOnce(Ready) -> Result<()>) -> Result<()> {
 }
 
 fn child(run: impl FnOnce(Ready) -> Result<()>, to_parent: OwnedFd) -> i32 {
-    let to_parent = File::from(to_parent);
-    let spare = to_parent.try_clone();
-    match run(Ready(to_parent)) {
+    let line = Arc::new(Line(Mutex::new(Some(to_parent.into()))));
+    match run(Ready(line.clone())) {
         Ok(()) => 0,
         Err(error) => {
-            if let Ok(to_parent) = spare {
-                report(to_parent, &encode(&error));
-            }
+            line.say(&encode(&error));
             i32::from(error.kind().exit_status())
         }
     }
@@ -113,12 +126,6 @@ fn parent(from_child: OwnedFd, pid: libc::pid_t) -> Result<()> {
         None => "the mount's process ended without a word".to_owned(),
     };
     Err(Error::new(Kind::Failed, how).hint("--foreground shows what it does"))
-}
-
-/// A zero byte, then nothing or an error. The pipe is closed by it.
-fn report(mut pipe: File, error: &[u8]) {
-    // A parent that is gone needs no word.
-    let _ = pipe.write_all(&[&[0], error].concat());
 }
 
 /// Kind, message and hint, with zero bytes between.
