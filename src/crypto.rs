@@ -10,19 +10,16 @@
 //! | [`memory`], [`process`] | locked memory, a process that does not leak |
 //! | [`profile`], [`fingerprint`], [`digest`], [`strength`], [`counters`] | small things |
 //!
-//! Beneath a message lie `envelope` (packets with the session key, and what they open), `container` (the encrypted
-//! packet) and `content` (the padded literal inside).
+//! Beneath a message lie `seal` and `unseal` (the library's encryption and decryption, held to one shape) and `content`
+//! (the padded literal inside). All cryptography is the library's.
 
 pub mod certificate;
-mod container;
 mod content;
 pub mod counters;
 pub mod digest;
-mod envelope;
 pub mod epoch;
 pub mod fingerprint;
 pub mod gpg;
-mod hex;
 pub mod memory;
 pub mod message;
 pub mod node_key;
@@ -30,8 +27,10 @@ mod padding;
 mod policy;
 pub mod process;
 pub mod profile;
+mod seal;
 pub mod slot;
 pub mod strength;
+mod unseal;
 pub mod user_key;
 
 pub use certificate::Certificate;

@@ -1,6 +1,6 @@
 //! pkfs: secrets as files.
 //!
-//! A *keynode* is one file: a tar archive of a bare git repository whose blobs are OpenPGP messages.
+//! A *keynode* is one file: a tar archive of a bare git repository whose blobs are `OpenPGP` messages.
 //! This crate reads and writes keynodes and mounts them.
 //!
 //! # The layers
@@ -13,7 +13,7 @@
 //! | [`fuse`] | the kernel's requests, unpacked and answered |
 //! | [`fs`] | inodes, handles, the history tree, caches |
 //! | [`node`] | the model: keynode, namespace, log, checkpoint, transaction, version |
-//! | [`crypto`] | OpenPGP messages, signatures, unlock slots, locked memory |
+//! | [`crypto`] | `OpenPGP` messages, signatures, unlock slots, locked memory |
 //! | [`archive`] | the file: tar members, git objects and refs, append, compact |
 //!
 //! [`error`] and [`time`] serve all of them.

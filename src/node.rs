@@ -77,6 +77,6 @@ pub(crate) mod testing {
         let key = NodeKey::from_secret(&keynode.key().to_secret().unwrap()).unwrap();
         let archive = crate::archive::Archive::open(keynode.path()).unwrap();
         let state = keynode.path().with_file_name("state");
-        Keynode::open_in(archive, key, &OpenOptions::default(), Memory::at(&state)).unwrap()
+        Keynode::open_in(&archive, key, &OpenOptions::default(), Memory::at(&state)).unwrap()
     }
 }

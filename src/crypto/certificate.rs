@@ -3,18 +3,16 @@
 use std::time::SystemTime;
 
 use sequoia_openpgp::cert::{Cert, CertParser, Preferences, ValidCert};
-use sequoia_openpgp::crypto;
-use sequoia_openpgp::packet::{Key, PKESK, Packet, Signature, key};
+use sequoia_openpgp::packet::{Key, Packet, Signature, key};
 use sequoia_openpgp::parse::{PacketParser, PacketParserResult, Parse};
 use sequoia_openpgp::policy::{HashAlgoSecurity, Policy};
-use sequoia_openpgp::serialize::{Marshal, SerializeInto};
-use sequoia_openpgp::types::{RevocationStatus, SignatureType, SymmetricAlgorithm};
+use sequoia_openpgp::serialize::SerializeInto;
+use sequoia_openpgp::types::{RevocationStatus, SignatureType};
 
-use super::container::Container;
-use super::counters::{SEALED, VERIFIED};
-use super::envelope::{key_packet, tag};
+use super::counters::VERIFIED;
 use super::fingerprint::Fingerprint;
 use super::policy::{POLICY, present};
+use super::seal::Container;
 use crate::error::{Error, Kind, Result};
 
 /// The largest certificate or key that is read.
@@ -119,8 +117,8 @@ impl Certificate {
         keys.for_storage_encryption().for_transport_encryption().map(|k| k.key().clone()).collect()
     }
 
-    /// Encrypts a session key to the certificate: the packets, and the container in which it may be used.
-    pub(super) fn seal_session_key(&self, key: &crypto::SessionKey) -> Result<(Vec<u8>, Container)> {
+    /// The keys to encrypt to, at least one, and the container that they all understand.
+    pub(super) fn recipients(&self) -> Result<(Vec<PublicKey>, Container)> {
         let keys = self.encryption_keys();
         if keys.is_empty() {
             return Err(Error::new(Kind::Invalid, format!("{} has no valid encryption key", self.fingerprint()))
@@ -129,31 +127,8 @@ impl Certificate {
         let valid = self.valid_at(present(&self.cert));
         let announced = valid.and_then(|c| c.features()).is_some_and(|f| f.supports_seipdv2());
         let modern = announced || keys.iter().all(|k| k.version() == 6);
-        let container = if modern { Container::V2 } else { Container::V1 };
-        let mut packets = Vec::new();
-        for recipient in &keys {
-            packets.extend(seal_to(container, key, recipient)?);
-        }
-        Ok((packets, container))
+        Ok((keys, if modern { Container::V2 } else { Container::V1 }))
     }
-}
-
-/// A session key encrypted to one key, as a packet.
-pub(super) fn seal_to(container: Container, key: &crypto::SessionKey, recipient: &PublicKey) -> Result<Vec<u8>> {
-    use sequoia_openpgp::packet::pkesk::{PKESK3, PKESK6};
-    SEALED.count();
-    let packet = match container {
-        Container::V1 => PKESK3::for_recipient(SymmetricAlgorithm::AES256, key, recipient).map(PKESK::from),
-        Container::V2 => PKESK6::for_recipient(key, recipient).map(PKESK::from),
-    };
-    let body = packet.and_then(|p| {
-        let mut body = Vec::new();
-        p.serialize(&mut body)?;
-        Ok(body)
-    });
-    body.ok()
-        .and_then(|b| key_packet(tag::PKESK, &b))
-        .ok_or_else(|| Error::new(Kind::Failed, format!("cannot encrypt to the key {}", recipient.fingerprint())))
 }
 
 /// Reads exactly one certificate or key.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sequoia_openpgp::types::HashAlgorithm;
 
-use super::hex;
+use crate::hex;
 
 /// A SHA-256 digest, written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,23 +17,19 @@ pub struct Sha256(pub [u8; 32]);
     reason = "no build of the backend lacks SHA-256, and a made-up digest would be worse"
 )]
 pub fn sha256(data: &[u8]) -> Sha256 {
-    Sha256(digest(HashAlgorithm::SHA256, &[data]).expect("the backend has SHA-256"))
-}
-
-/// The digest of several pieces in a row; none if the backend lacks the algorithm.
-pub(super) fn digest<const N: usize>(algorithm: HashAlgorithm, pieces: &[&[u8]]) -> Option<[u8; N]> {
-    let mut context = algorithm.context().ok()?.for_digest();
-    for piece in pieces {
-        context.update(piece);
-    }
-    let mut out = [0; N];
-    context.digest(&mut out).ok()?;
-    Some(out)
+    let mut out = [0; 32];
+    let digested = HashAlgorithm::SHA256.context().and_then(|context| {
+        let mut context = context.for_digest();
+        context.update(data);
+        context.digest(&mut out)
+    });
+    digested.expect("the backend has SHA-256");
+    Sha256(out)
 }
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        hex::write(f, &self.0)
     }
 }
 
@@ -51,11 +47,7 @@ impl FromStr for Sha256 {
     type Err = BadDigest;
 
     fn from_str(text: &str) -> Result<Self, BadDigest> {
-        if text.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(BadDigest);
-        }
-        let bytes = hex::decode(text).ok_or(BadDigest)?;
-        Ok(Self(bytes.try_into().map_err(|_| BadDigest)?))
+        hex::read(text.as_bytes()).map(Self).ok_or(BadDigest)
     }
 }
 

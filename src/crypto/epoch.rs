@@ -1,11 +1,12 @@
 //! Many messages under one session key: the changes after a checkpoint.
 
-use super::container::Container;
-use super::content::Content;
-use super::envelope::Envelope;
+use sequoia_openpgp::Packet;
+use sequoia_openpgp::serialize::Marshal;
+
 use super::message::SessionKey;
-use super::node_key::NodeKey;
 use super::padding::Padding;
+use super::seal::{Container, Sealing};
+use super::unseal::key_packets;
 use crate::error::{Error, Result};
 
 /// A session key and the packets that carry it. What is sealed with it costs no public-key operation, and is a whole
@@ -22,23 +23,21 @@ impl Epoch {
     ///
     /// # Errors
     ///
-    /// Damaged: not a message.
+    /// Damaged: not a message as [`super::message::seal`] writes it.
     pub fn of(message: &[u8], key: &SessionKey) -> Result<Self> {
-        let envelope = Envelope::for_keys(message)?;
-        let container = Container::of(envelope.container)
-            .ok_or_else(|| Error::damaged("the message is of a kind that pkfs does not know"))?;
-        Ok(Self { key_packets: envelope.key_packets.to_vec(), session_key: key.clone(), container })
-    }
-
-    /// Begins a new epoch of this node.
-    ///
-    /// # Errors
-    ///
-    /// The library failed.
-    pub fn new(node: &NodeKey) -> Result<Self> {
-        let session_key = SessionKey::random()?;
-        let key_packets = node.seal_session_key(&session_key.to_library())?;
-        Ok(Self { key_packets, session_key, container: node.container() })
+        let (packets, container) = key_packets(message)?;
+        let mut bytes = Vec::new();
+        for packet in packets {
+            match packet {
+                Packet::PKESK(_) => packet.serialize(&mut bytes),
+                _ => return Err(Error::damaged("a passphrase would open the OpenPGP message")),
+            }
+            .map_err(|e| Error::damaged("the message's session key packets are damaged").because(e))?;
+        }
+        if !message.starts_with(&bytes) {
+            return Err(Error::damaged("the message's session key packets are not written as pkfs writes them"));
+        }
+        Ok(Self { key_packets: bytes, session_key: key.clone(), container })
     }
 
     /// Seals data under the epoch's session key, bound to a place.
@@ -47,10 +46,8 @@ impl Epoch {
     ///
     /// As [`super::message::seal`].
     pub fn seal(&self, place: &str, data: &[u8], padding: Padding) -> Result<Vec<u8>> {
-        let content = Content::new(self.container, place, data, padding)?;
-        let mut message = self.key_packets.clone();
-        self.container.seal(&self.session_key.to_library(), &content, &mut message)?;
-        Ok(message)
+        let (container, session_key, key_packets) = (self.container, &self.session_key, &self.key_packets[..]);
+        Sealing { container, session_key, key_packets, recipients: &[] }.seal(place, data, padding)
     }
 
     /// The session key.
@@ -63,8 +60,8 @@ impl Epoch {
         &self.key_packets
     }
 
-    /// Whether this message was sealed under the epoch, that is, begins with exactly its session key packets.
+    /// Whether this message was sealed under the epoch, that is, begins with its session key packets.
     pub fn covers(&self, message: &[u8]) -> bool {
-        Envelope::for_keys(message).is_ok_and(|e| e.key_packets == self.key_packets)
+        message.starts_with(&self.key_packets)
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::hex;
+use crate::hex;
 
 /// The fingerprint of a certificate: 20 bytes (version 4) or 32 (version 6), written in upper-case hex digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +37,10 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, BadFingerprint> {
         let digits: String = text.chars().filter(|c| !c.is_whitespace()).take(65).collect();
-        let bytes = hex::decode(&digits).filter(|b| matches!(b.len(), 20 | 32)).ok_or(BadFingerprint)?;
-        Ok(Self(bytes.into()))
+        let digits = digits.to_ascii_lowercase();
+        let mut bytes = vec![0; digits.len() / 2];
+        hex::read_into(digits.as_bytes(), &mut bytes).ok_or(BadFingerprint)?;
+        if matches!(bytes.len(), 20 | 32) { Ok(Self(bytes.into())) } else { Err(BadFingerprint) }
     }
 }
 

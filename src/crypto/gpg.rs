@@ -139,25 +139,8 @@ fn stop(child: &mut Child) {
 }
 
 /// Reads all, into locked memory, and fails beyond the limit.
-fn read_bounded(mut pipe: impl Read) -> io::Result<Locked> {
-    let mut out = Locked::zeroed(MAX_OUTPUT.min(16 << 10));
-    let mut len = 0;
-    loop {
-        match pipe.read(out.get_mut(len..).unwrap_or_default()) {
-            Ok(0) if len < out.len() => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-        if len == out.len() {
-            if len >= MAX_OUTPUT {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            out.resize(len * 2);
-        }
-    }
-    out.truncate(len);
-    Ok(out)
+fn read_bounded(pipe: impl Read) -> io::Result<Locked> {
+    Locked::read(pipe, 16 << 10, MAX_OUTPUT)
 }
 
 /// The terminal that one of the standard streams is, which a pinentry in text mode needs to know.

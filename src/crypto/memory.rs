@@ -109,6 +109,35 @@ impl Locked {
         }
     }
 
+    /// Reads to the end. Room is made for `expected` bytes at first.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::FileTooLarge`] beyond `limit` bytes; those of the reader.
+    pub(super) fn read(mut reader: impl io::Read, expected: usize, limit: usize) -> io::Result<Self> {
+        let most = limit.saturating_add(1);
+        // One more than there is, so that the end is seen without growing.
+        let mut out = Self::zeroed(expected.saturating_add(1).min(most));
+        let mut len = 0;
+        loop {
+            match reader.read(out.get_mut(len..).unwrap_or_default()) {
+                Ok(0) => break,
+                Ok(n) => len += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            if len > limit {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            if len == out.len() {
+                out.resize(len.saturating_mul(2).min(most));
+            }
+        }
+        out.truncate(len);
+        out.shrink_to_fit();
+        Ok(out)
+    }
+
     fn relocate(&mut self, capacity: usize) {
         if let Some(block) = &mut self.block
             && block.grow_in_place(capacity)

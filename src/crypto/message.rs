@@ -1,17 +1,18 @@
 //! Messages: a keynode's blobs, sealed to the node's key and bound to their place.
+//!
+//! Keys and data are kept in locked memory; the library's own short-lived copies are wiped by it or, buffers above all,
+//! by the program's allocator.
 
 use std::fmt;
 
 use sequoia_openpgp::crypto;
 use sequoia_openpgp::packet::PKESK;
-use sequoia_openpgp::parse::Parse;
 
-use super::container::{Container, Failure};
-use super::content::{self, Content};
-use super::envelope::Envelope;
 use super::memory::Locked;
 use super::node_key::NodeKey;
 use super::padding::Padding;
+use super::seal::Sealing;
+use super::unseal::{Expected, unverified};
 use crate::error::{Error, Kind, Result};
 
 /// The length of a session key: AES-256.
@@ -73,85 +74,49 @@ pub struct Opened {
 ///
 /// # Errors
 ///
-/// The data exceed what a packet can hold (4 GiB with padding); the place has more than 255 bytes; the library failed.
+/// The data exceed what a packet can hold (3 GiB); the place has more than 255 bytes; the library failed.
 pub fn seal(node: &NodeKey, place: &str, data: &[u8], padding: Padding) -> Result<Sealed> {
     let session_key = SessionKey::random()?;
-    let key = session_key.to_library();
-    let container = node.container();
-    let content = Content::new(container, place, data, padding)?;
-    let mut message = node.seal_session_key(&key)?;
-    container.seal(&key, &content, &mut message)?;
-    Ok(Sealed { message, session_key })
+    let recipients = std::slice::from_ref(node.recipient());
+    let sealing = Sealing { container: node.container(), session_key: &session_key, key_packets: &[], recipients };
+    Ok(Sealed { message: sealing.seal(place, data, padding)?, session_key })
 }
 
 /// Opens a message, with its session key if that is known, which costs no public-key operation, else by the node's key.
 ///
-/// Nothing is returned before the whole message is verified. It takes no more memory than the data's limit, an eighth
-/// of it for padding, and about 1 MiB.
+/// Nothing is returned before the whole message is verified. It takes no more memory than the data's limit or the
+/// message's length, whichever is less, and about 1 MiB.
 ///
 /// # Errors
 ///
 /// Damaged: tampered with, another shape, bound to another place, or not for this node or session key.
 /// Too large: more than `limit` bytes.
 pub fn open(node: &NodeKey, message: &[u8], place: &str, known: Option<&SessionKey>, limit: usize) -> Result<Opened> {
-    let envelope = Envelope::for_keys(message)?;
-    if Container::of(envelope.container) != Some(node.container()) {
-        return Err(Error::damaged("the message is not of the keynode's profile"));
-    }
-    let (key, session_key) = if let Some(known) = known {
-        (known.to_library(), known.clone())
-    } else {
-        let key = session_key_for(node, &envelope)?;
-        let session_key =
-            SessionKey::from_slice(&key).ok_or_else(|| Error::damaged("the message is not encrypted with AES-256"))?;
-        (key, session_key)
-    };
-    let data = open_with(&key, &envelope, place, limit).map_err(|e| match e {
-        Unopened::Failure(_) => {
-            Error::damaged("the message does not verify: damaged, or changed by somebody without its key")
+    let mut session_key = known.cloned();
+    let expected = Expected { place, limit, container: Some(node.container()) };
+    let data = expected.open(message, |packets, passphrases, attempt| {
+        if !passphrases.is_empty() {
+            return Err(Error::damaged("a passphrase would open the OpenPGP message"));
         }
-        Unopened::Error(error) => error,
+        let key = match known {
+            Some(known) => known.to_library(),
+            None => session_key_for(node, packets)?,
+        };
+        if known.is_none() {
+            session_key = SessionKey::from_slice(&key);
+        }
+        if attempt(&key) { Ok(()) } else { Err(unverified()) }
     })?;
+    let session_key = session_key.ok_or_else(|| Error::damaged("the message is not encrypted with AES-256"))?;
     Ok(Opened { data, session_key })
 }
 
-/// Why a message did not open.
-pub(super) enum Unopened {
-    Failure(Failure),
-    Error(Error),
-}
-
-impl From<Error> for Unopened {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// Opens what an envelope holds with its session key.
-pub(super) fn open_with(
-    key: &crypto::SessionKey,
-    envelope: &Envelope<'_>,
-    place: &str,
-    limit: usize,
-) -> std::result::Result<Locked, Unopened> {
-    let body = envelope.container;
-    let container =
-        Container::of(body).ok_or_else(|| Error::damaged("the message is of a kind that pkfs does not know"))?;
-    if body.len() > content::longest(limit) {
-        return Err(
-            Error::new(Kind::TooLarge, format!("the message holds more than the {limit} bytes allowed here")).into()
-        );
-    }
-    let (plain, range) = container.open(key, body).map_err(Unopened::Failure)?;
-    Ok(content::unpack(container, plain, &range, place, limit)?)
-}
-
 /// Decrypts the session key with the node's key. Only the first packet that names the key is tried.
-fn session_key_for(node: &NodeKey, envelope: &Envelope<'_>) -> Result<crypto::SessionKey> {
-    let mut packets = envelope.keys().filter_map(|p| PKESK::from_bytes(p.body).ok());
+fn session_key_for(node: &NodeKey, packets: &[PKESK]) -> Result<crypto::SessionKey> {
     let packet = packets
+        .iter()
         .find(|p| node.is_recipient(p))
         .ok_or_else(|| Error::damaged("the message is not encrypted to this keynode's key"))?;
-    node.open_session_key(&packet)
+    node.open_session_key(packet)
         .ok_or_else(|| Error::damaged("the message's session key does not decrypt: damaged, or made for another key"))
 }

@@ -12,13 +12,13 @@ use sequoia_openpgp::serialize::Serialize;
 use sequoia_openpgp::types::{Features, KeyFlags, SignatureType, SymmetricAlgorithm};
 use sequoia_openpgp::{Packet, armor};
 
-use super::certificate::{Certificate, PublicKey, parse_one, seal_to};
-use super::container::Container;
+use super::certificate::{Certificate, PublicKey, parse_one};
 use super::counters::{OPENED, SIGNED};
 use super::fingerprint::Fingerprint;
 use super::memory::Locked;
 use super::policy::{POLICY, present};
 use super::profile::Profile;
+use super::seal::Container;
 use crate::error::{Error, Kind, Result};
 
 /// The user id of every node's key.
@@ -144,10 +144,6 @@ impl NodeKey {
     /// The key that messages are encrypted to.
     pub(super) fn recipient(&self) -> &PublicKey {
         self.decryptor.public()
-    }
-
-    pub(super) fn seal_session_key(&self, key: &crypto::SessionKey) -> Result<Vec<u8>> {
-        seal_to(self.container(), key, self.recipient())
     }
 
     /// Whether this packet names the node's encryption key.

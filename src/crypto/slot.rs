@@ -5,19 +5,17 @@
 
 use sequoia_openpgp::crypto::{self, Password, S2K};
 use sequoia_openpgp::packet::skesk::{SKESK4, SKESK6};
-use sequoia_openpgp::packet::{PKESK, SKESK};
-use sequoia_openpgp::parse::Parse;
+use sequoia_openpgp::packet::{PKESK, Packet, SKESK, Tag};
 use sequoia_openpgp::serialize::Marshal;
 use sequoia_openpgp::types::{AEADAlgorithm, HashAlgorithm, SymmetricAlgorithm};
 
 use super::certificate::Certificate;
-use super::container::{Container, Failure};
-use super::content::Content;
-use super::envelope::{Envelope, Packet, key_packet, tag};
 use super::memory::Locked;
-use super::message::{SessionKey, Unopened, open_with};
+use super::message::SessionKey;
 use super::node_key::NodeKey;
 use super::padding::Padding;
+use super::seal::{Container, Sealing};
+use super::unseal::{Attempt, Expected, key_packets};
 use super::user_key::UserKey;
 use crate::error::{Error, Kind, Result};
 
@@ -44,12 +42,12 @@ pub fn seal_for_passphrase(node: &NodeKey, passphrase: &[u8]) -> Result<Vec<u8>>
     if passphrase.is_empty() {
         return Err(Error::new(Kind::Invalid, "the passphrase is empty"));
     }
-    let key = SessionKey::random()?.to_library();
-    let password = Password::from(passphrase);
-    let body = passphrase_packet(node.container(), &key, &password)
+    let session_key = SessionKey::random()?;
+    let key_packets = passphrase_packet(node.container(), &session_key, &Password::from(passphrase))
         .map_err(|e| Error::new(Kind::Failed, "cannot seal the key for a passphrase").because(e))?;
-    let packets = key_packet(tag::SKESK, &body).unwrap_or_default();
-    finish(node, node.container(), &key, packets)
+    let (container, key_packets) = (node.container(), &key_packets[..]);
+    let sealing = Sealing { container, session_key: &session_key, key_packets, recipients: &[] };
+    sealing.seal(PLACE, &node.to_secret()?, Padding::Value)
 }
 
 /// Seals the node's key for all valid encryption keys of a certificate.
@@ -58,16 +56,18 @@ pub fn seal_for_passphrase(node: &NodeKey, passphrase: &[u8]) -> Result<Vec<u8>>
 ///
 /// Invalid: the certificate has no valid encryption key. The library failed.
 pub fn seal_for_certificate(node: &NodeKey, certificate: &Certificate) -> Result<Vec<u8>> {
-    let key = SessionKey::random()?.to_library();
-    let (packets, container) = certificate.seal_session_key(&key)?;
-    finish(node, container, &key, packets)
+    let (recipients, container) = certificate.recipients()?;
+    let sealing = Sealing { container, session_key: &SessionKey::random()?, key_packets: &[], recipients: &recipients };
+    sealing.seal(PLACE, &node.to_secret()?, Padding::Value)
 }
 
+/// The packet that carries the session key for whoever knows the passphrase.
 fn passphrase_packet(
     container: Container,
-    key: &crypto::SessionKey,
+    session_key: &SessionKey,
     password: &Password,
 ) -> sequoia_openpgp::Result<Vec<u8>> {
+    let key = &session_key.to_library();
     let packet: SKESK = match container {
         Container::V1 => {
             let s2k = S2K::new_iterated(HashAlgorithm::SHA256, HASHED_BYTES)?;
@@ -81,17 +81,9 @@ fn passphrase_packet(
             SKESK6::with_password(AES, AES, AEADAlgorithm::OCB, s2k, key, password)?.into()
         }
     };
-    let mut body = Vec::new();
-    packet.serialize(&mut body)?;
-    Ok(body)
-}
-
-fn finish(node: &NodeKey, container: Container, key: &crypto::SessionKey, packets: Vec<u8>) -> Result<Vec<u8>> {
-    let secret = node.to_secret()?;
-    let content = Content::new(container, PLACE, &secret, Padding::Value)?;
-    let mut slot = packets;
-    container.seal(key, &content, &mut slot)?;
-    Ok(slot)
+    let mut bytes = Vec::new();
+    Packet::from(packet).serialize(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opens a slot with a passphrase.
@@ -101,21 +93,22 @@ fn finish(node: &NodeKey, container: Container, key: &crypto::SessionKey, packet
 /// Unlock: the passphrase is wrong, or the slot has none. Damaged: the slot was tampered with, or would cost more to
 /// try than any that pkfs makes.
 pub fn open_with_passphrase(slot: &[u8], passphrase: &[u8]) -> Result<NodeKey> {
-    let envelope = parse(slot)?;
-    let mut packets = envelope.keys().filter(|p| p.tag == tag::SKESK);
-    let Some(packet) = packets.next() else {
-        return Err(Error::new(Kind::Unlock, "the slot is not for a passphrase"));
-    };
-    if packets.next().is_some() {
-        return Err(Error::damaged("the slot has several passphrases"));
-    }
-    let key = derive(packet, &Password::from(passphrase))?.ok_or_else(wrong_passphrase)?;
-    open_with(&key, &envelope, PLACE, MAX_KEY)
-        .map_err(|e| match e {
-            Unopened::Failure(Failure::WrongKey) => wrong_passphrase(),
-            other => damaged(other),
-        })
-        .and_then(|secret| node_key(&secret))
+    let password = Password::from(passphrase);
+    let secret = open(slot, |_, packets, attempt| {
+        let packet = match packets {
+            [] => return Err(Error::new(Kind::Unlock, "the slot is not for a passphrase")),
+            [one] => one,
+            _ => return Err(Error::damaged("the slot has several passphrases")),
+        };
+        let key = derive(packet, &password)?.ok_or_else(wrong_passphrase)?;
+        match packet {
+            _ if attempt(&key) => Ok(()),
+            // It has no digest of its own, so that some wrong passphrases give a key.
+            SKESK::V4(_) => Err(wrong_passphrase()),
+            _ => Err(damaged()),
+        }
+    })?;
+    node_key(&secret)
 }
 
 /// Opens a slot with somebody's secret key.
@@ -124,16 +117,17 @@ pub fn open_with_passphrase(slot: &[u8], passphrase: &[u8]) -> Result<NodeKey> {
 ///
 /// Unlock: the slot is not for this key, or the key is still protected. Damaged: the slot was tampered with.
 pub fn open_with_key(slot: &[u8], key: &UserKey) -> Result<NodeKey> {
-    let envelope = parse(slot)?;
     if key.is_protected() {
         return Err(Error::new(Kind::Unlock, "the key is protected by a passphrase"));
     }
-    let session_key = envelope
-        .keys()
-        .filter_map(public_key_packet)
-        .find_map(|packet| key.open_session_key(&packet))
-        .ok_or_else(|| Error::new(Kind::Unlock, format!("the slot is not for the key {}", key.fingerprint())))?;
-    open_with(&session_key, &envelope, PLACE, MAX_KEY).map_err(damaged).and_then(|secret| node_key(&secret))
+    let secret = open(slot, |packets, _, attempt| {
+        let session_key = packets
+            .iter()
+            .find_map(|packet| key.open_session_key(packet))
+            .ok_or_else(|| Error::new(Kind::Unlock, format!("the slot is not for the key {}", key.fingerprint())))?;
+        if attempt(&session_key) { Ok(()) } else { Err(damaged()) }
+    })?;
+    node_key(&secret)
 }
 
 /// To which keys a slot is encrypted: their key ids (16 upper-case hex digits) or, from RFC 9580 on, fingerprints.
@@ -143,8 +137,11 @@ pub fn open_with_key(slot: &[u8], key: &UserKey) -> Result<NodeKey> {
 ///
 /// Damaged: not a slot.
 pub fn recipients(slot: &[u8]) -> Result<Vec<String>> {
-    let packets = parse(slot)?.keys().filter_map(public_key_packet);
-    Ok(packets.map(|p| p.recipient().map_or_else(|| "0".repeat(16), |r| format!("{r:X}"))).collect())
+    let recipients = packets(slot)?.into_iter().filter_map(|packet| match packet {
+        Packet::PKESK(packet) => Some(packet.recipient().map_or_else(|| "0".repeat(16), |r| format!("{r:X}"))),
+        _ => None,
+    });
+    Ok(recipients.collect())
 }
 
 /// Whether a slot is for a passphrase.
@@ -153,24 +150,31 @@ pub fn recipients(slot: &[u8]) -> Result<Vec<String>> {
 ///
 /// Damaged: not a slot.
 pub fn is_for_passphrase(slot: &[u8]) -> Result<bool> {
-    Ok(parse(slot)?.keys().any(|p| p.tag == tag::SKESK))
+    Ok(packets(slot)?.iter().any(|packet| packet.tag() == Tag::SKESK))
 }
 
-fn parse(slot: &[u8]) -> Result<Envelope<'_>> {
+fn packets(slot: &[u8]) -> Result<Vec<Packet>> {
+    bounded_size(slot)?;
+    Ok(key_packets(slot)?.0)
+}
+
+/// Opens a slot with what `unlock` finds.
+fn open(slot: &[u8], unlock: impl FnMut(&[PKESK], &[SKESK], &mut Attempt<'_>) -> Result<()>) -> Result<Locked> {
+    bounded_size(slot)?;
+    let expected = Expected { place: PLACE, limit: MAX_KEY, container: None };
+    expected.open(slot, unlock).map_err(|e| if e.kind() == Kind::Unlock { e } else { damaged().because(e) })
+}
+
+fn bounded_size(slot: &[u8]) -> Result<()> {
     if slot.len() > MAX_SLOT {
         return Err(Error::damaged("the slot is larger than any slot can be"));
     }
-    Envelope::parse(slot)
-}
-
-fn public_key_packet(packet: Packet<'_>) -> Option<PKESK> {
-    (packet.tag == tag::PKESK).then(|| PKESK::from_bytes(packet.body).ok()).flatten()
+    Ok(())
 }
 
 /// The session key that the passphrase opens; none if it is the wrong one.
-fn derive(packet: Packet<'_>, password: &Password) -> Result<Option<crypto::SessionKey>> {
-    let packet = SKESK::from_bytes(packet.body).map_err(|e| Error::damaged("the slot is damaged").because(e))?;
-    let key = match &packet {
+fn derive(packet: &SKESK, password: &Password) -> Result<Option<crypto::SessionKey>> {
+    let key = match packet {
         SKESK::V4(p) if bounded(p.s2k()) && matches!(p.esk(), Ok(Some(esk)) if esk.len() == 33) => {
             p.decrypt(password).ok().filter(|(algorithm, _)| *algorithm == AES).map(|(_, key)| key)
         }
@@ -205,9 +209,6 @@ fn wrong_passphrase() -> Error {
     Error::new(Kind::Unlock, "wrong passphrase")
 }
 
-fn damaged(why: Unopened) -> Error {
-    match why {
-        Unopened::Failure(_) => Error::damaged("the slot does not verify: it is damaged"),
-        Unopened::Error(error) => Error::damaged("the slot is damaged").because(error),
-    }
+fn damaged() -> Error {
+    Error::damaged("the slot is damaged")
 }

@@ -3,6 +3,7 @@
 
 mod gnupg;
 mod hostile;
+mod shapes;
 mod speed;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ fn messages_come_back() {
     for profile in PROFILES {
         let node = NodeKey::generate(*profile).unwrap();
         assert_eq!(node.profile(), *profile);
-        for len in [0, 1, 64, 65_535, 65_536, (1 << 20) + 3] {
+        for len in [0, 1, 64, 65_535, 65_536, (1 << 20) + 3, 10 << 20] {
             let data = pattern(len);
             for padding in [Padding::Value, Padding::Change, Padding::Compressed] {
                 let sealed = seal(&node, ID, &data, padding).unwrap();

@@ -1,6 +1,6 @@
 //! One line of the namespace: what a transaction changed, and what a checkpoint says of the whole.
 //!
-//! Fields are separated by tabs, paths quoted as git does ([`super::quote`]), times are `seconds[.nnnnnnnnn]`:
+//! Fields are separated by tabs, paths quoted as git does ([`mod@super::quote`]), times are `seconds[.nnnnnnnnn]`:
 //!
 //! | line | fields |
 //! |---|---|

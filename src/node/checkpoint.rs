@@ -28,8 +28,6 @@ const HEADS_FILE: &str = "heads";
 /// A checkpoint as read.
 pub(super) struct Checkpoint {
     pub reference: CommitRef,
-    /// The log's commit that it reflects.
-    pub log: CommitRef,
     pub namespace: Namespace,
     pub epoch: Epoch,
 }
@@ -76,12 +74,8 @@ pub(super) fn find(archive: &Archive, key: &NodeKey) -> Result<(Commit, CommitRe
 }
 
 /// Reads what [`find`] found.
-pub(super) fn read(
-    archive: &Archive,
-    key: &NodeKey,
-    (commit, reference, log): (Commit, CommitRef, CommitRef),
-) -> Result<Checkpoint> {
-    let files = Files::read(archive, &commit, &mut HashMap::new())?;
+pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Commit, CommitRef)) -> Result<Checkpoint> {
+    let files = Files::read(archive, commit, &mut HashMap::new())?;
     let message = files.blob(archive, DIRECTORY_FILE)?;
     let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
     let mut namespace = Namespace::new(Attributes::new(0o755));
@@ -97,7 +91,7 @@ pub(super) fn read(
     if namespace.items().any(|item| item.secret().is_some_and(|secret| secret.head.is_none())) {
         return Err(Error::damaged("the checkpoint names a secret without a head"));
     }
-    Ok(Checkpoint { reference, log, namespace, epoch: Epoch::of(&message, &opened.session_key)? })
+    Ok(Checkpoint { reference, namespace, epoch: Epoch::of(&message, &opened.session_key)? })
 }
 
 /// The key of the changes that follow a checkpoint, without reading its directory's lines.

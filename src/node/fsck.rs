@@ -219,8 +219,8 @@ fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &
 
 /// The checkpoint must say what the log says.
 fn check_checkpoint(reader: &mut Reader<'_>, rebuilt: &Snapshot, report: &mut Report) {
-    let loaded = checkpoint::find(reader.archive, reader.key).and_then(|found| {
-        checkpoint::read(reader.archive, reader.key, found)?;
+    let loaded = checkpoint::find(reader.archive, reader.key).and_then(|(commit, own, _)| {
+        checkpoint::read(reader.archive, reader.key, (&commit, own))?;
         reader.load()
     });
     match loaded {

@@ -110,11 +110,11 @@ impl Keynode {
         Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()) })
     }
 
-    pub(super) fn open(archive: Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
+    pub(super) fn open(archive: &Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
         Self::open_in(archive, key, options, Memory::of_user())
     }
 
-    pub(super) fn open_in(archive: Archive, key: NodeKey, options: &OpenOptions, memory: Memory) -> Result<Self> {
+    pub(super) fn open_in(archive: &Archive, key: NodeKey, options: &OpenOptions, memory: Memory) -> Result<Self> {
         let path = canonical(archive.path())?;
         let node = key.fingerprint();
         if let Some(wanted) = options.node.clone().or_else(|| memory.node_at(&path))
@@ -126,7 +126,7 @@ impl Keynode {
             )
             .hint(format!("if that is meant, say --node {node}")));
         }
-        let mut reader = Reader::new(&archive, &key);
+        let mut reader = Reader::new(archive, &key);
         let snapshot = reader.load()?;
         let remembered = memory.last_commit(&node);
         if let Some(seen) = remembered
@@ -245,7 +245,7 @@ impl Keynode {
     /// [`Kind::Damaged`], or [`Kind::NotFound`] for what is no secret.
     pub fn versions(&self, snapshot: &Snapshot, id: ItemId) -> Result<Vec<Version>> {
         let state = snapshot.namespace.item(id).and_then(|item| item.secret());
-        match state.and_then(|secret| secret.head()) {
+        match state.and_then(super::namespace::SecretState::head) {
             Some(head) => version::versions(&snapshot.archive, &head),
             None => Err(Error::not_found(format!("{id}: no such secret"))),
         }

@@ -41,6 +41,9 @@ pub struct LogEntry {
     pub heads: Vec<(ItemId, Head)>,
 }
 
+/// A commit and what names it.
+type Named = (Commit, CommitRef);
+
 /// Reads the log of one archive with one key.
 pub(super) struct Reader<'a> {
     pub archive: &'a Archive,
@@ -69,13 +72,12 @@ impl<'a> Reader<'a> {
     pub fn load(&mut self) -> Result<Snapshot> {
         let (head, reference) = self.head()?;
         match checkpoint::find(self.archive, self.key) {
-            Ok(found) => {
-                let log = found.2;
+            Ok((found, own, log)) => {
                 let (pending, base) = self.walk_to(head, reference, &log)?.ok_or_else(|| {
                     Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
                         .hint("this file was put together from different states; use another copy, or fsck --repair")
                 })?;
-                match checkpoint::read(self.archive, self.key, found) {
+                match checkpoint::read(self.archive, self.key, (&found, own)) {
                     Ok(checkpoint) => {
                         let epoch = Arc::new(checkpoint.epoch);
                         let mut snapshot = self.replay(checkpoint.namespace, (base, log), epoch, pending)?;
@@ -117,29 +119,21 @@ impl<'a> Reader<'a> {
         });
         let mut new = self.replay(old.namespace.clone(), (base, old.log), old.epoch.clone(), pending)?;
         new.checkpoint = old.checkpoint;
-        match (found, beyond) {
-            (Some((commit, reference, _)), Some(beyond)) => {
-                new.checkpoint = Some(reference);
-                if beyond == 0 {
-                    new.epoch = Arc::new(checkpoint::epoch(self.archive, self.key, &commit)?);
-                }
-                new.since = Since { transactions: beyond, lines: new.since.lines.min(4 * beyond) };
+        if let (Some((commit, reference, _)), Some(beyond)) = (found, beyond) {
+            new.checkpoint = Some(reference);
+            if beyond == 0 {
+                new.epoch = Arc::new(checkpoint::epoch(self.archive, self.key, &commit)?);
             }
-            _ => {
-                new.since.transactions += old.since.transactions;
-                new.since.lines += old.since.lines;
-            }
+            new.since = Since { transactions: beyond, lines: new.since.lines.min(4 * beyond) };
+        } else {
+            new.since.transactions += old.since.transactions;
+            new.since.lines += old.since.lines;
         }
         Ok(Some(new))
     }
 
     /// Commits from a head down first parents, newest first, to `until`, which comes apart; `None`: not met.
-    fn walk_to(
-        &self,
-        head: Commit,
-        reference: CommitRef,
-        until: &CommitRef,
-    ) -> Result<Option<(Vec<(Commit, CommitRef)>, Commit)>> {
+    fn walk_to(&self, head: Commit, reference: CommitRef, until: &CommitRef) -> Result<Option<(Vec<Named>, Commit)>> {
         let mut pending = Vec::new();
         let mut met = None;
         self.descend(head, reference, &mut |commit, reference| {
@@ -191,9 +185,9 @@ impl<'a> Reader<'a> {
     fn replay(
         &mut self,
         mut namespace: Namespace,
-        base: (Commit, CommitRef),
+        base: Named,
         mut epoch: Arc<Epoch>,
-        pending: Vec<(Commit, CommitRef)>,
+        pending: Vec<Named>,
     ) -> Result<Snapshot> {
         self.epochs.push(epoch.clone());
         let mut since = Since::default();
@@ -245,13 +239,12 @@ impl<'a> Reader<'a> {
         let message = files.blob(self.archive, CHANGE_FILE)?;
         let known = self.epochs.iter().rev().find(|epoch| epoch.covers(&message)).cloned();
         let opened = open(self.key, &message, CHANGE, known.as_deref().map(Epoch::session_key), LARGEST)?;
-        let epoch = match known {
-            Some(epoch) => epoch,
-            None => {
-                let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
-                self.epochs.push(epoch.clone());
-                epoch
-            }
+        let epoch = if let Some(epoch) = known {
+            epoch
+        } else {
+            let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
+            self.epochs.push(epoch.clone());
+            epoch
         };
         Ok((Lines::parse(&opened.data)?, epoch))
     }

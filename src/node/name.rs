@@ -143,6 +143,7 @@ impl fmt::Debug for ItemPath {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

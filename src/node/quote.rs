@@ -42,7 +42,7 @@ pub fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = inner.iter().copied();
     while let Some(b) = bytes.next() {
         if b != b'\\' {
-            (b >= 0x20 && b < 0x7f && b != b'"').then(|| out.push(b))?;
+            ((0x20..0x7f).contains(&b) && b != b'"').then(|| out.push(b))?;
             continue;
         }
         out.push(match bytes.next()? {

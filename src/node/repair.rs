@@ -149,7 +149,7 @@ impl Repair<'_> {
         slots: &[(String, Vec<u8>)],
         memory: &Memory,
     ) -> Result<RepairReport> {
-        let mut state = self.best_state()?;
+        let mut state = self.best_state();
         let mut objects = Vec::new();
         let intact = self.settle_secrets(&mut state.namespace, &mut objects)?;
         let lost = memory.last_commit(&self.key.fingerprint()).map_or(newest.oid, |seen| seen.oid);
@@ -175,15 +175,15 @@ impl Repair<'_> {
     }
 
     /// The newest tree that a checkpoint and the log after it still give.
-    fn best_state(&mut self) -> Result<State> {
+    fn best_state(&mut self) -> State {
         let mut best: Option<State> = None;
         let mut reader = Reader::new(&self.archive, self.key);
         for tip in self.found.tips() {
             let chain = self.found.chain(tip.1);
             let to_root = chain.last().is_some_and(|(commit, _)| commit.parents.is_empty());
             let base = chain.iter().enumerate().find_map(|(position, (commit, reference))| {
-                let (commit_of, own, log) = self.found.checkpoints.iter().find(|(.., log)| log == reference)?;
-                let read = checkpoint::read(&self.archive, self.key, (Commit::clone(commit_of), *own, *log)).ok()?;
+                let (commit_of, own, _) = self.found.checkpoints.iter().find(|(.., log)| log == reference)?;
+                let read = checkpoint::read(&self.archive, self.key, (commit_of, *own)).ok()?;
                 Some((position, read.namespace, commit.date))
             });
             let (mut left, mut namespace, mut date) = match base {
@@ -199,8 +199,10 @@ impl Repair<'_> {
                 (namespace, date, left) = (next, commit.date, left - 1);
             }
             let mut digests = HashMap::new();
-            let mut complete = |(c, _): &&(Commit, CommitRef)| Files::read(&self.archive, c, &mut digests).is_ok();
-            let whole = (left == 0 && to_root && chain.iter().all(|c| complete(&c))).then_some(tip.1);
+            let whole = (left == 0
+                && to_root
+                && chain.iter().all(|(c, _)| Files::read(&self.archive, c, &mut digests).is_ok()))
+            .then_some(tip.1);
             if best.as_ref().is_none_or(|best| date > best.date || whole.is_some() && best.whole.is_none()) {
                 best = Some(State { namespace, date, whole });
             }
@@ -209,7 +211,7 @@ impl Repair<'_> {
         for found in &self.found.checkpoints {
             let date = found.0.date;
             if best.as_ref().is_none_or(|best| date > best.date)
-                && let Ok(read) = checkpoint::read(&self.archive, self.key, (found.0.clone(), found.1, found.2))
+                && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1))
             {
                 best = Some(State { namespace: read.namespace, date, whole: None });
             }
@@ -222,7 +224,7 @@ impl Repair<'_> {
             let when = Timestamp::from_seconds(state.date).to_rfc3339();
             self.report.notes.push(format!("the log has holes: names are those of {when}, a new log begins"));
         }
-        Ok(state)
+        state
     }
 
     /// Gives every secret the newest head that verifies; says whether all were as the tree says.
@@ -241,15 +243,12 @@ impl Repair<'_> {
                 continue;
             }
             intact = false;
-            match self.rebuild_branch(id, commits, objects)? {
-                Some((head, opened)) => {
-                    self.report.notes.push(format!("{place}: rebuilt from the {} versions that are left", head.number));
-                    set_secret(namespace, id, head, &opened)?;
-                }
-                None => {
-                    self.report.notes.push(format!("{place}: lost, no version of it can be read"));
-                    namespace.drop_item(id);
-                }
+            if let Some((head, opened)) = self.rebuild_branch(id, commits, objects)? {
+                self.report.notes.push(format!("{place}: rebuilt from the {} versions that are left", head.number));
+                set_secret(namespace, id, head, &opened)?;
+            } else {
+                self.report.notes.push(format!("{place}: lost, no version of it can be read"));
+                namespace.drop_item(id);
             }
         }
         for (id, commits) in found {

@@ -133,7 +133,7 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Damaged`]: it does not verify; [`Kind::Diverged`]: another node, or older than before.
     pub fn into_keynode(self, key: NodeKey, options: &OpenOptions) -> Result<Keynode> {
-        Keynode::open(self.archive, key, options)
+        Keynode::open(&self.archive, key, options)
     }
 }
 

@@ -1,5 +1,5 @@
 //! The model against itself and against stock tools.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::single_match_else)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,7 +34,7 @@ impl Place {
     fn reopen(&self, node: &Keynode) -> crate::error::Result<Keynode> {
         let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
         let archive = crate::archive::Archive::open(&self.file())?;
-        Keynode::open_in(archive, key, &OpenOptions::default(), memory::Memory::at(&self.state()))
+        Keynode::open_in(&archive, key, &OpenOptions::default(), memory::Memory::at(&self.state()))
     }
 }
 
@@ -200,7 +200,7 @@ fn an_older_copy_and_another_node_are_refused() {
     Keynode::init_in(&place.file(), impostor, None, memory::Memory::at(&elsewhere.state())).unwrap();
     let archive = crate::archive::Archive::open(&place.file()).unwrap();
     let key = NodeKey::generate(Profile::Gnupg).unwrap();
-    let opened = Keynode::open_in(archive, key, &OpenOptions::default(), memory::Memory::at(&place.state()));
+    let opened = Keynode::open_in(&archive, key, &OpenOptions::default(), memory::Memory::at(&place.state()));
     assert_eq!(opened.unwrap_err().kind(), Kind::Diverged);
 }
 
@@ -256,7 +256,7 @@ fn repaired(place: &Place, node: &Keynode) -> crate::error::Result<(Keynode, Rep
     let report = repair::repair_in(&place.file(), node.key(), &new, &memory)?;
     let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
     let archive = crate::archive::Archive::open(&new).unwrap();
-    let keynode = Keynode::open_in(archive, key, &OpenOptions::default(), memory).unwrap();
+    let keynode = Keynode::open_in(&archive, key, &OpenOptions::default(), memory).unwrap();
     let found = fsck(&new, Some(keynode.key())).unwrap();
     assert!(found.is_clean(), "{:?}", found.findings);
     Ok((keynode, report))
