@@ -85,7 +85,7 @@ pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Comm
     let heads = files.blob(archive, HEADS_FILE)?;
     let heads = std::str::from_utf8(&heads).map_err(|_| Error::damaged("the checkpoint's heads are not text"))?;
     for line in heads.lines() {
-        let (id, head) = head(line).ok_or_else(|| Error::damaged("the checkpoint's heads are not understood"))?;
+        let (id, head) = Head::parse(line)?;
         namespace.set_head(id, head)?;
     }
     if namespace.items().any(|item| item.secret().is_some_and(|secret| secret.head.is_none())) {
@@ -100,11 +100,4 @@ pub(super) fn epoch(archive: &Archive, key: &NodeKey, commit: &Commit) -> Result
     let message = files.blob(archive, DIRECTORY_FILE)?;
     let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
     Epoch::of(&message, &opened.session_key)
-}
-
-fn head(line: &str) -> Option<(ItemId, Head)> {
-    let mut fields = line.splitn(3, ' ');
-    let id = ItemId::from_hex(fields.next()?.as_bytes())?;
-    let number = fields.next()?.parse().ok()?;
-    Some((id, Head { number, commit: CommitRef::parse(fields.next()?)? }))
 }

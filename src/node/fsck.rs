@@ -178,13 +178,13 @@ fn check_log(archive: &Archive, certificate: &Certificate, report: &mut Report) 
     let checked = parallel::map(chain, |(reference, commit)| {
         let sound =
             commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &mut HashMap::new()).map(drop));
-        (reference, commit.heads, sound)
+        (reference, sound.and_then(|()| commit.heads()))
     });
-    for (reference, set, sound) in checked.into_iter().rev() {
-        if let Err(error) = sound {
-            report.error(format!("log, {}", reference.oid), &error);
+    for (reference, set) in checked.into_iter().rev() {
+        match set {
+            Ok(set) => heads.extend(set),
+            Err(error) => report.error(format!("log, {}", reference.oid), &error),
         }
-        heads.extend(set);
     }
     heads
 }

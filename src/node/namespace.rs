@@ -25,6 +25,19 @@ pub struct Head {
     pub commit: CommitRef,
 }
 
+impl Head {
+    /// Reads `<id> <version> <commit> sha256:<digest>`.
+    pub(super) fn parse(line: &str) -> Result<(ItemId, Self)> {
+        let read = || {
+            let mut fields = line.splitn(3, ' ');
+            let id = ItemId::from_hex(fields.next()?.as_bytes())?;
+            let number = fields.next()?.parse().ok()?;
+            Some((id, Self { number, commit: CommitRef::parse(fields.next()?)? }))
+        };
+        read().ok_or_else(|| Error::damaged("the head of a secret is not understood"))
+    }
+}
+
 /// A secret's state in the namespace.
 #[derive(Clone, Debug)]
 pub struct SecretState {

@@ -41,6 +41,9 @@ pub struct Transaction<'a> {
     _writing: MutexGuard<'a, ()>,
 }
 
+/// With more heads than this in one commit, an empty one follows it.
+const MANY_HEADS: usize = 64;
+
 /// A new value and the session that wrote it.
 #[derive(Debug)]
 struct Pending {
@@ -404,33 +407,23 @@ impl Transaction<'_> {
             self.namespace.set_head(*id, *head)?;
             references.push((id.reference(), head.commit.oid));
         }
-        let mut text = Locked::default();
-        Lines::write(self.date, &self.changes, &mut text);
-        let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
-        let carried = self.base.carried.clone();
-        let (tree, content) = carried.with_change(message, &mut objects);
-        let draft = Draft {
-            tree,
-            parents: &[self.base.log],
-            date,
-            subject: "transaction".to_owned(),
-            session: None,
-            content,
-            log: None,
-            heads: &heads,
-        };
-        let (object, log) = draft.sign(key)?;
-        objects.push(object);
+        let mut log = self.control(self.base.log, &self.changes, &heads, &mut objects)?;
+        let mut transactions = 1;
+        if heads.len() > MANY_HEADS {
+            // Whoever opens the keynode reads the log's head, which should not be a list of thousands.
+            log = self.control(log, &[], &[], &mut objects)?;
+            transactions += 1;
+        }
         let mut snapshot = Snapshot {
             archive: self.base.archive.clone(),
             namespace: self.namespace.clone(),
             log,
             date,
-            carried,
+            carried: self.base.carried.clone(),
             epoch: self.base.epoch.clone(),
             checkpoint: self.base.checkpoint,
             since: Since {
-                transactions: self.base.since.transactions + 1,
+                transactions: self.base.since.transactions + transactions,
                 lines: self.base.since.lines + self.changes.len(),
             },
         };
@@ -439,6 +432,33 @@ impl Transaction<'_> {
         }
         references.push((REFERENCE.to_owned(), log.oid));
         Ok(Built { objects, references, snapshot })
+    }
+
+    /// Makes the next commit of the log.
+    fn control(
+        &self,
+        parent: CommitRef,
+        changes: &[Change],
+        heads: &[(ItemId, Head)],
+        objects: &mut Vec<NewObject>,
+    ) -> Result<CommitRef> {
+        let mut text = Locked::default();
+        Lines::write(self.date, changes, &mut text);
+        let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
+        let (tree, content) = self.base.carried.with_change(message, objects);
+        let draft = Draft {
+            tree,
+            parents: &[parent],
+            date: self.date.seconds,
+            subject: "transaction".to_owned(),
+            session: None,
+            content,
+            log: None,
+            heads,
+        };
+        let (object, log) = draft.sign(&self.keynode.key)?;
+        objects.push(object);
+        Ok(log)
     }
 
     /// Makes the commits of all new values, on all processors where there are many.
