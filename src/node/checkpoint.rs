@@ -6,8 +6,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::attributes::Attributes;
-use super::change::Change;
 use super::commit::{Commit, Draft};
 use super::id::{CommitRef, ItemId};
 use super::namespace::{Head, Namespace};
@@ -78,19 +76,7 @@ pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Comm
     let files = Files::read(archive, commit, &mut HashMap::new())?;
     let message = files.blob(archive, DIRECTORY_FILE)?;
     let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
-    let mut namespace = Namespace::new(Attributes::new(0o755));
-    for line in opened.data.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-        namespace.apply(&Change::parse(line)?, None)?;
-    }
-    let heads = files.blob(archive, HEADS_FILE)?;
-    let heads = std::str::from_utf8(&heads).map_err(|_| Error::damaged("the checkpoint's heads are not text"))?;
-    for line in heads.lines() {
-        let (id, head) = Head::parse(line)?;
-        namespace.set_head(id, head)?;
-    }
-    if namespace.items().any(|item| item.secret().is_some_and(|secret| secret.head.is_none())) {
-        return Err(Error::damaged("the checkpoint names a secret without a head"));
-    }
+    let namespace = Namespace::load(&opened.data, &files.blob(archive, HEADS_FILE)?)?;
     Ok(Checkpoint { reference, namespace, epoch: Epoch::of(&message, &opened.session_key)? })
 }
 

@@ -159,7 +159,7 @@ impl Commit {
     /// # Errors
     /// [`crate::error::Kind::Damaged`] where a trailer is not understood.
     pub fn heads(&self) -> Result<Vec<(ItemId, Head)>> {
-        self.head_lines.lines().map(Head::parse).collect()
+        self.head_lines.lines().map(|line| Head::parse(line.as_bytes())).collect()
     }
 
     /// Checks the signature.
