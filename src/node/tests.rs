@@ -321,3 +321,47 @@ fn what_remains_of_a_truncated_file_is_saved() {
         assert!(new.snapshot().namespace().secrets() > 0, "{part} tenths");
     }
 }
+
+#[test]
+fn what_others_write_while_a_passphrase_is_typed_is_no_rollback() {
+    let place = Place::new();
+    let node = place.init();
+    let opened = crate::archive::Archive::open(&place.file()).unwrap();
+    put(&node, "s", b"meanwhile");
+    let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
+    let memory = memory::Memory::at(&place.state());
+    let again = Keynode::open_in(&opened, key, &OpenOptions::default(), memory).unwrap();
+    assert_eq!(get(&again, "s"), b"meanwhile");
+}
+
+#[test]
+fn what_a_slow_reader_saw_does_not_replace_what_is_remembered() {
+    let place = Place::new();
+    let node = place.init();
+    let (memory, fingerprint) = (memory::Memory::at(&place.state()), node.key().fingerprint());
+    let first = node.snapshot().commit();
+    put(&node, "s", b"one");
+    let second = node.snapshot().commit();
+    put(&node, "s", b"two");
+    memory.advance(&fingerprint, Some(&first), &second);
+    assert_eq!(memory.last_commit(&fingerprint), Some(node.snapshot().commit()));
+}
+
+#[test]
+fn a_transaction_that_was_seen_is_not_cut_off_as_torn() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"one");
+    put(&node, "s", b"two");
+    let oid = node.snapshot().commit().oid.to_string();
+    let header = format!("objects/{}/{}", &oid[..2], &oid[2..]);
+    let mut bytes = std::fs::read(place.file()).unwrap();
+    let at = bytes.windows(header.len()).position(|w| w == header.as_bytes()).unwrap();
+    bytes[at..].fill(0);
+    std::fs::write(place.file(), &bytes).unwrap();
+    assert_eq!(node.begin().err().unwrap().kind(), Kind::Damaged);
+    assert_eq!(place.reopen(&node).unwrap_err().kind(), Kind::Damaged);
+    assert!(std::fs::read(place.file()).unwrap() == bytes, "nothing is cut");
+    let (new, _) = repaired(&place, &node).unwrap();
+    assert_eq!(history(&new, id_of(&node, "s")), [b"one", b"two"]);
+}

@@ -69,6 +69,8 @@ impl Keynode {
         let writing = self.writing.lock();
         let present = self.snapshot();
         let mut lock = WriteLock::acquire_from(&present.archive)?;
+        // First, so that nothing is cut off that was seen whole.
+        let present = self.adopt(&present, lock.archive())?;
         self.recover(&mut lock)?;
         let base = self.adopt(&present, lock.archive())?;
         Ok(Transaction {
