@@ -365,3 +365,28 @@ fn a_transaction_that_was_seen_is_not_cut_off_as_torn() {
     let (new, _) = repaired(&place, &node).unwrap();
     assert_eq!(history(&new, id_of(&node, "s")), [b"one", b"two"]);
 }
+
+#[test]
+fn what_is_made_and_forgotten_in_one_transaction_leaves_nothing() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let value = node.seal(ItemId::random(), b"x").unwrap();
+    let (at, session) = (name("s"), Session::random());
+    transaction.create_secret(ItemId::ROOT, &at, Attributes::new(0o600), value, session).unwrap();
+    transaction.forget(ItemId::ROOT, &at).unwrap();
+    transaction.commit().unwrap();
+    assert!(place.reopen(&node).unwrap().snapshot().namespace().is_empty());
+    assert!(fsck(&place.file(), Some(node.key())).unwrap().findings.is_empty());
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_logged() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let attributes = Attributes { mode: 0o100_644, ..Attributes::new(0) };
+    transaction.create_fifo(ItemId::random(), ItemId::ROOT, &name("pipe"), attributes).unwrap();
+    assert!(transaction.commit().is_err());
+    place.reopen(&node).unwrap();
+}

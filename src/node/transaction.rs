@@ -399,7 +399,8 @@ impl Transaction<'_> {
         let date = self.date.seconds;
         let key = &self.keynode.key;
         let mut objects = Vec::new();
-        let values = std::mem::take(&mut self.values);
+        let mut values = std::mem::take(&mut self.values);
+        values.retain(|id, _| self.namespace.item(*id).is_some());
         let heads = self.sign_values(values, &mut objects)?;
         let mut references = Vec::with_capacity(heads.len() + 2);
         for (id, head) in &heads {
@@ -408,6 +409,8 @@ impl Transaction<'_> {
         }
         let mut text = Locked::default();
         Lines::write(self.date, &self.changes, &mut text);
+        // A line that nobody understands would shut the keynode for ever.
+        Lines::parse(&text)?;
         let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
         let carried = self.base.carried.clone();
         let (tree, content) = carried.with_change(message, &mut objects);
