@@ -163,7 +163,7 @@ impl Repair<'_> {
         references.push((REFERENCE.to_owned(), log.oid));
         references.sort_unstable();
         let mut lock = WriteLock::acquire(to)?;
-        let archive = lock.compact(&references, slots, objects)?;
+        let archive = lock.compact(&references, slots, &objects)?;
         // Nothing is called repaired that does not open.
         Reader::new(&archive, self.key).load()?;
         if slots.is_empty() {

@@ -390,3 +390,16 @@ fn what_could_not_be_read_again_is_not_logged() {
     assert!(transaction.commit().is_err());
     place.reopen(&node).unwrap();
 }
+
+#[test]
+fn a_push_with_holes_does_not_keep_the_node_from_writing() {
+    let place = Place::new();
+    let node = place.init();
+    let push = format!("tree {:040}\nauthor x <> 0 +0000\ncommitter x <> 0 +0000\n\npush\n", 7);
+    let push = crate::archive::NewObject::new(crate::archive::ObjectKind::Commit, push.into_bytes());
+    let refs = vec![(format!("{}{}", crate::archive::INBOX_PREFIX, push.oid), push.oid)];
+    let batch = crate::archive::Batch { slots: vec![], objects: vec![push], refs };
+    crate::archive::WriteLock::acquire(&place.file()).unwrap().append(batch).unwrap();
+    put(&node, "large", &vec![7; 6 << 20]);
+    assert_eq!(get(&place.reopen(&node).unwrap(), "large").len(), 6 << 20);
+}

@@ -322,7 +322,11 @@ impl Transaction<'_> {
         let built = self.build()?;
         let bytes: u64 = built.objects.iter().map(|object| object.data.len() as u64).sum();
         if outgrown(&self.base.archive, bytes) && self.lock.can_compact().is_ok() {
-            return self.rewrite(built);
+            match self.rewrite(&built) {
+                Ok(snapshot) => return Ok(snapshot),
+                // It can be written all the same.
+                Err(error) => warn!("{}: not compacted: {error}", self.keynode.path.display()),
+            }
         }
         let Built { objects, references, mut snapshot } = built;
         let slots = std::mem::take(&mut self.slots);
@@ -342,7 +346,7 @@ impl Transaction<'_> {
     pub(super) fn commit_and_compact(mut self) -> Result<()> {
         self.lock.can_compact()?;
         let built = self.build()?;
-        self.rewrite(built).map(drop)
+        self.rewrite(&built).map(drop)
     }
 
     /// Makes a state on disk the present one.
