@@ -367,6 +367,19 @@ fn a_transaction_that_was_seen_is_not_cut_off_as_torn() {
 }
 
 #[test]
+fn a_push_with_holes_does_not_keep_the_node_from_writing() {
+    let place = Place::new();
+    let node = place.init();
+    let push = format!("tree {:040}\nauthor x <> 0 +0000\ncommitter x <> 0 +0000\n\npush\n", 7);
+    let push = crate::archive::NewObject::new(crate::archive::ObjectKind::Commit, push.into_bytes());
+    let refs = vec![(format!("{}{}", crate::archive::INBOX_PREFIX, push.oid), push.oid)];
+    let batch = crate::archive::Batch { slots: vec![], objects: vec![push], refs };
+    crate::archive::WriteLock::acquire(&place.file()).unwrap().append(batch).unwrap();
+    put(&node, "large", &vec![7; 6 << 20]);
+    assert_eq!(get(&place.reopen(&node).unwrap(), "large").len(), 6 << 20);
+}
+
+#[test]
 fn what_is_made_and_forgotten_in_one_transaction_leaves_nothing() {
     let place = Place::new();
     let node = place.init();
@@ -392,14 +405,27 @@ fn what_could_not_be_read_again_is_not_logged() {
 }
 
 #[test]
-fn a_push_with_holes_does_not_keep_the_node_from_writing() {
+fn repair_does_not_bring_back_what_was_forgotten() {
     let place = Place::new();
     let node = place.init();
-    let push = format!("tree {:040}\nauthor x <> 0 +0000\ncommitter x <> 0 +0000\n\npush\n", 7);
-    let push = crate::archive::NewObject::new(crate::archive::ObjectKind::Commit, push.into_bytes());
-    let refs = vec![(format!("{}{}", crate::archive::INBOX_PREFIX, push.oid), push.oid)];
-    let batch = crate::archive::Batch { slots: vec![], objects: vec![push], refs };
-    crate::archive::WriteLock::acquire(&place.file()).unwrap().append(batch).unwrap();
-    put(&node, "large", &vec![7; 6 << 20]);
-    assert_eq!(get(&place.reopen(&node).unwrap(), "large").len(), 6 << 20);
+    put(&node, "kept", b"one");
+    put(&node, "scratch", b"two");
+    let mut transaction = node.begin().unwrap();
+    transaction.forget(ItemId::ROOT, &name("scratch")).unwrap();
+    transaction.commit().unwrap();
+    let (new, _) = repaired(&place, &node).unwrap();
+    assert_eq!(new.snapshot().namespace().secrets(), 1);
+}
+
+#[test]
+fn repair_says_that_an_older_copy_is_older() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"one");
+    let old = std::fs::read(place.file()).unwrap();
+    put(&node, "s", b"two");
+    std::fs::write(place.file(), &old).unwrap();
+    let seen = node.snapshot().commit().oid.to_string();
+    let (_, report) = repaired(&place, &node).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains(&seen)), "{:?}", report.notes);
 }
