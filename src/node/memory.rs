@@ -60,6 +60,14 @@ impl Memory {
         self.write(&node_entry(node), format!("{commit}\n").as_bytes());
     }
 
+    /// The same for a reader, whom writers may have overtaken: what it did not know of stays.
+    pub fn advance(&self, node: &Fingerprint, known: Option<&CommitRef>, commit: &CommitRef) {
+        let present = self.last_commit(node);
+        if present.is_none() || present.as_ref() == known {
+            self.remember(node, commit);
+        }
+    }
+
     /// A file for the bytes of a torn transaction, which are cut off and kept.
     ///
     /// # Errors

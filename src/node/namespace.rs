@@ -224,12 +224,13 @@ impl Namespace {
             prefix.push(b'/');
         }
         let mut names: Vec<(Name, bool)> = Vec::new();
+        let mut seen = HashSet::new();
         for (path, _) in self.former.range(prefix.clone()..) {
             let Some(rest) = path.strip_prefix(prefix.as_slice()) else { break };
             let mut parts = rest.splitn(2, |&b| b == b'/');
             let Some(Ok(name)) = parts.next().map(Name::new) else { continue };
             let entry = (name, parts.next().is_some());
-            if names.last() != Some(&entry) && !names.contains(&entry) {
+            if names.last() != Some(&entry) && seen.insert(entry.clone()) {
                 names.push(entry);
             }
         }

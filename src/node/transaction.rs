@@ -72,6 +72,8 @@ impl Keynode {
         let writing = self.writing.lock();
         let present = self.snapshot();
         let mut lock = WriteLock::acquire_from(&present.archive)?;
+        // First, so that nothing is cut off that was seen whole.
+        let present = self.adopt(&present, lock.archive())?;
         self.recover(&mut lock)?;
         let base = self.adopt(&present, lock.archive())?;
         Ok(Transaction {
@@ -323,7 +325,11 @@ impl Transaction<'_> {
         let built = self.build()?;
         let bytes: u64 = built.objects.iter().map(|object| object.data.len() as u64).sum();
         if outgrown(&self.base.archive, bytes) && self.lock.can_compact().is_ok() {
-            return self.rewrite(built);
+            match self.rewrite(&built) {
+                Ok(snapshot) => return Ok(snapshot),
+                // It can be written all the same.
+                Err(error) => warn!("{}: not compacted: {error}", self.keynode.path.display()),
+            }
         }
         let Built { objects, references, mut snapshot } = built;
         let slots = std::mem::take(&mut self.slots);
@@ -343,7 +349,7 @@ impl Transaction<'_> {
     pub(super) fn commit_and_compact(mut self) -> Result<()> {
         self.lock.can_compact()?;
         let built = self.build()?;
-        self.rewrite(built).map(drop)
+        self.rewrite(&built).map(drop)
     }
 
     /// Makes a state on disk the present one.
@@ -400,7 +406,8 @@ impl Transaction<'_> {
         let date = self.date.seconds;
         let key = &self.keynode.key;
         let mut objects = Vec::new();
-        let values = std::mem::take(&mut self.values);
+        let mut values = std::mem::take(&mut self.values);
+        values.retain(|id, _| self.namespace.item(*id).is_some());
         let heads = self.sign_values(values, &mut objects)?;
         let mut references = Vec::with_capacity(heads.len() + 2);
         for (id, head) in &heads {
@@ -444,6 +451,8 @@ impl Transaction<'_> {
     ) -> Result<CommitRef> {
         let mut text = Locked::default();
         Lines::write(self.date, changes, &mut text);
+        // A line that nobody understands would shut the keynode for ever.
+        Lines::parse(&text)?;
         let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
         let (tree, content) = self.base.carried.with_change(message, objects);
         let draft = Draft {
