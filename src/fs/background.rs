@@ -7,6 +7,7 @@ use super::FileSystem;
 use super::buffer::Occasion;
 use super::inode::Node;
 use super::memory::{Class, WAIT};
+use super::state::State;
 use super::types::Ino;
 use crate::error::Result;
 
@@ -16,6 +17,7 @@ impl FileSystem {
     /// # Errors
     /// The first failure; what failed stays in memory and is tried again at the next call.
     pub fn tick(&self, now: Instant) -> Result<()> {
+        self.age(now);
         let due = self.due(|class, closed| {
             class == Class::Waiting && closed.is_some_and(|closed| now.saturating_duration_since(closed) >= WAIT)
         });
@@ -36,6 +38,12 @@ impl FileSystem {
         let first = self.settle(&due);
         let second = self.settle(&dirty);
         first.and(second)
+    }
+
+    fn age(&self, now: Instant) {
+        let mut state = self.state.lock();
+        let State { memory, inodes, .. } = &mut *state;
+        memory.age(now, |id| inodes.find(id).is_some_and(|(_, inode)| inode.writers > 0));
     }
 
     /// Files in memory that are to become secrets, and closed files whose last commit failed.

@@ -39,7 +39,8 @@ impl FileSystem {
     /// # Errors
     /// Whatever reading and verifying it brings; what was known before stays in force then.
     pub fn refresh(&self) -> Result<()> {
-        let writer = self.writer.lock();
+        // A transaction that is under way sees by itself what others have changed, and may wait long for its turn.
+        let Some(writer) = self.writer.try_lock() else { return Ok(()) };
         self.keynode.refresh()?;
         self.adopt(&writer, self.keynode.snapshot());
         Ok(())

@@ -122,6 +122,7 @@ impl FileSystem {
                 buffer.saved(&plan.unsaved);
                 if let Some(id) = item_id {
                     state.memory.remove(id);
+                    state.note_made(plan.id, before);
                 }
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {
                     state.set_aside(aside, item.parent);
@@ -205,6 +206,13 @@ impl State {
             Node::Detached(detached) => detached.commits_to.filter(|id| self.secret(*id).is_ok()),
             Node::Place(_) => None,
         })
+    }
+
+    /// Notes that a secret was made, if it does not go on with the history of an earlier one.
+    pub(super) fn note_made(&mut self, id: ItemId, before: &Snapshot) {
+        if before.namespace().item(id).is_none() {
+            self.memory.made(id);
+        }
     }
 
     /// For a new file: the secret, moved aside to a scratch name, whose history it goes on with.

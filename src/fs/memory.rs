@@ -8,7 +8,8 @@ use super::types::SetAttributes;
 use crate::node::{Attributes, ItemId, Name};
 use crate::time::Timestamp;
 
-/// How long a waiting file must be left alone before it becomes a secret.
+/// How long a waiting file must be left alone before it becomes a secret, and how long a secret may be taken for a
+/// temporary file of whoever made it.
 pub(super) const WAIT: Duration = Duration::from_secs(10);
 
 /// How a file that was created through the mount becomes a secret.
@@ -68,6 +69,8 @@ pub(super) struct Memory {
     attributes: HashMap<ItemId, AttributeChange>,
     /// Names from which secrets were moved to scratch names, and where those went.
     aside: HashMap<(ItemId, Name), ItemId>,
+    /// Secrets that this mount made, and when the session that made them was last seen at work.
+    made: HashMap<ItemId, Instant>,
 }
 
 /// Fields of an item's attributes that are to be set with the next transaction.
@@ -157,6 +160,28 @@ impl Memory {
     /// The secret that was moved from this name, once.
     pub(super) fn take_aside(&mut self, parent: ItemId, name: &Name) -> Option<ItemId> {
         self.aside.remove(&(parent, name.clone()))
+    }
+
+    /// Notes that a session of this mount has just made a secret.
+    pub(super) fn made(&mut self, id: ItemId) {
+        self.made.insert(id, Instant::now());
+    }
+
+    /// Notes that a writer of a secret has just closed it.
+    pub(super) fn written(&mut self, id: ItemId) {
+        if let Some(last) = self.made.get_mut(&id) {
+            *last = Instant::now();
+        }
+    }
+
+    /// Whether this mount has made the secret just now.
+    pub(super) fn is_new(&self, id: ItemId) -> bool {
+        self.made.contains_key(&id)
+    }
+
+    /// Forgets what was made a while ago and is not `open` any more.
+    pub(super) fn age(&mut self, now: Instant, open: impl Fn(ItemId) -> bool) {
+        self.made.retain(|id, last| now.saturating_duration_since(*last) < WAIT || open(*id));
     }
 
     /// Notes an attribute change of an item of the namespace.

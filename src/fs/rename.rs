@@ -10,7 +10,7 @@ use super::buffer::{Buffer, Occasion};
 use super::commit::Writer;
 use super::inode::Node;
 use super::memory::Class;
-use super::state::{State, is_reserved};
+use super::state::State;
 use super::types::{Ino, RenameMode};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Session, Snapshot};
@@ -45,8 +45,8 @@ struct Transfer {
     source: ItemId,
     /// Whether the source is in the namespace, or in memory alone.
     lasting: bool,
-    /// Whether all of its history is the session that just wrote it: it goes with the name.
-    one_version: bool,
+    /// Whether all of its history is the session that just made it: it goes with the name.
+    temporary: bool,
     attributes: Attributes,
     /// The id that gets the content: the replaced secret's, or a former one of the new name, or the source's own.
     id: ItemId,
@@ -144,7 +144,7 @@ impl FileSystem {
             writer,
             transaction,
             |transaction| {
-                if transfer.one_version {
+                if transfer.temporary {
                     transaction.forget(request.from, &request.name)?;
                 } else if transfer.lasting {
                     transaction.unlink(request.from, &request.name)?;
@@ -167,6 +167,7 @@ impl FileSystem {
                 }
                 let inode = state.inodes.find(transfer.source).map(|(ino, _)| ino);
                 state.memory.remove(transfer.source);
+                state.note_made(transfer.id, before);
                 if let Some(ino) = inode {
                     state.inodes.rebind(ino, Node::Item(transfer.id));
                 }
@@ -221,10 +222,7 @@ struct Sealed {
 }
 
 fn request(state: &State, from: Ino, name: &Name, to: Ino, new_name: &Name, mode: RenameMode) -> Result<Move> {
-    let (from, to) = (state.writable_directory(from)?, state.writable_directory(to)?);
-    if to == ItemId::ROOT && is_reserved(new_name) {
-        return Err(Error::new(Kind::NotPermitted, format!("the name {new_name} is reserved for the mount")));
-    }
+    let (from, to) = (state.changeable(from, name)?, state.changeable(to, new_name)?);
     Ok(Move { from, name: name.clone(), to, new_name: new_name.clone(), mode })
 }
 
@@ -304,7 +302,8 @@ impl State {
         Action::Content(Box::new(Transfer {
             source,
             lasting,
-            one_version: lasting
+            temporary: lasting
+                && self.memory.is_new(source)
                 && self.secret(source).is_ok_and(|secret| secret.head().is_some_and(|head| head.number == 1)),
             attributes,
             id,

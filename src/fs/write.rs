@@ -27,9 +27,13 @@ impl FileSystem {
         open: OpenMode,
     ) -> Result<(Entry, HandleId)> {
         let name = Name::new(name)?;
-        let (directory, _writer) = self.changeable(parent, &name)?;
-        let existing = self.state.lock().child(directory, &name);
-        if let Some(id) = existing {
+        self.writable()?;
+        // The right to change names is not needed, since this waits in memory, and would be waited for: whoever has it
+        // may wait for another process.
+        let mut state = self.state.lock();
+        let directory = state.changeable(parent, &name)?;
+        if let Some(id) = state.child(directory, &name) {
+            drop(state);
             if open.exclusive {
                 return Err(Error::new(Kind::Exists, "the name exists already"));
             }
@@ -37,7 +41,6 @@ impl FileSystem {
             let handle = self.open(entry.stat.ino, open, caller)?;
             return Ok((entry, handle));
         }
-        let mut state = self.state.lock();
         let (id, continues) = state.history_for(directory, &name);
         let attributes = state.new_attributes(directory, mode, caller)?;
         let class = Class::of(&name);
@@ -143,6 +146,10 @@ impl FileSystem {
         if let Ok(inode) = state.inodes.get_mut(handle.ino) {
             inode.opens = inode.opens.saturating_sub(1);
             inode.writers = inode.writers.saturating_sub(u32::from(handle.writes));
+            if let (true, Node::Item(id)) = (handle.writes, &inode.node) {
+                let id = *id;
+                state.memory.written(id);
+            }
         }
         state.let_go(handle.ino);
         saved
@@ -184,16 +191,22 @@ impl FileSystem {
     /// The id of a directory in which this name may be changed, and the right to change names.
     pub(super) fn changeable(&self, parent: Ino, name: &Name) -> Result<(ItemId, parking_lot::MutexGuard<'_, ()>)> {
         let writer = self.writer.lock();
-        let directory = self.state.lock().writable_directory(parent)?;
-        if directory == ItemId::ROOT && super::state::is_reserved(name) {
-            return Err(Error::new(Kind::NotPermitted, format!("the name {name} is reserved for the mount")));
-        }
+        let directory = self.state.lock().changeable(parent, name)?;
         self.writable()?;
         Ok((directory, writer))
     }
 }
 
 impl State {
+    /// The id of a directory in which this name may be changed.
+    pub(super) fn changeable(&self, parent: Ino, name: &Name) -> Result<ItemId> {
+        let directory = self.writable_directory(parent)?;
+        if directory == ItemId::ROOT && super::state::is_reserved(name) {
+            return Err(Error::new(Kind::NotPermitted, format!("the name {name} is reserved for the mount")));
+        }
+        Ok(directory)
+    }
+
     /// The id that a new file of this name gets: it goes on with the history of a secret that had the name and has no
     /// other. Where that secret was only moved aside to a scratch name, as editors do, it is the second one returned.
     fn history_for(&mut self, directory: ItemId, name: &Name) -> (ItemId, Option<ItemId>) {

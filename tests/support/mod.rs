@@ -1,11 +1,16 @@
-//! A keynode in a directory of its own, mounted by the real program.
+//! A keynode in a directory of its own, mounted by the real program or in this process.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use pkfs::fuse::{self, MountOptions};
+use pkfs::node::{InitOptions, Keynode, Profile};
 use tempfile::TempDir;
 
 /// A keynode `app.pk`, unlocked by its key, with the mount point `m`.
@@ -17,6 +22,28 @@ pub struct Bench {
 pub struct Mount {
     process: Child,
     point: PathBuf,
+}
+
+/// A mount by threads of this process, over a new keynode `app.pk`; unmounted on drop. It remembers what it saw in the
+/// user's state directory, so this is for processes of their own: see [`alone`].
+pub struct Served {
+    pub keynode: Arc<Keynode>,
+    directory: TempDir,
+    serving: Option<JoinHandle<pkfs::error::Result<()>>>,
+}
+
+/// Runs an ignored test of this binary in a process of its own, with a state directory that is not the user's.
+pub fn alone(test: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .env("HOME", home.path())
+        .env("XDG_STATE_HOME", home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("1 passed"), "{test} was not run: {said}");
 }
 
 /// Whether this machine lets us mount.
@@ -131,6 +158,48 @@ impl Drop for Mount {
             let _ = self.process.wait();
         }
         let _ = rustix::mount::unmount(&self.point, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+impl Served {
+    /// Mounts a keynode that `fill` has filled.
+    pub fn new(fill: impl FnOnce(&Keynode)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let options = InitOptions { profile: Profile::Gnupg, passphrase: None };
+        let keynode = Arc::new(Keynode::init(&directory.path().join("app.pk"), &options).unwrap());
+        fill(&keynode);
+        let point = directory.path().join("m");
+        fs::create_dir(&point).unwrap();
+        let (ready, wait) = mpsc::channel();
+        let served = keynode.clone();
+        let serving = std::thread::spawn(move || {
+            fuse::serve(served, &point, MountOptions::default(), move || ready.send(()).unwrap())
+        });
+        wait.recv().expect("the mount ended before it was ready");
+        Self { keynode, directory, serving: Some(serving) }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("m").join(name)
+    }
+
+    /// The keynode's file.
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("app.pk")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let unmounted = fuse::unmount(&self.directory.path().join("m"));
+        if unmounted.is_err() {
+            let _ = rustix::mount::unmount(self.path(""), rustix::mount::UnmountFlags::DETACH);
+        }
+        let served = self.serving.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            unmounted.unwrap();
+            served.unwrap().unwrap().unwrap();
+        }
     }
 }
 

@@ -44,6 +44,46 @@ fn a_source_with_a_history_keeps_it_under_its_old_name() {
 }
 
 #[test]
+fn a_source_that_is_older_than_the_mount_keeps_its_one_version() {
+    let tree = Tree::new();
+    tree.put("a", b"a1");
+    tree.put("b", b"b1");
+    let later = tree.remounted();
+    later.rename(Ino::ROOT, b"b", Ino::ROOT, b"a", RenameMode::Replace).unwrap();
+    assert_eq!(versions(&later, "a"), [b"a1", b"b1"]);
+    assert_eq!(versions(&later, "b"), [b"b1"]);
+}
+
+#[test]
+fn a_source_that_had_its_own_name_for_a_while_keeps_its_one_version() {
+    let tree = Tree::new();
+    tree.put("a", b"a1");
+    tree.put("b", b"b1");
+    let (written, handle) = tree.create("open");
+    tree.fs.write(written, 0, b"o1").unwrap();
+    tree.fs.fsync(written).unwrap();
+    tree.fs.tick(std::time::Instant::now() + super::super::memory::WAIT).unwrap();
+    tree.rename("b", "a").unwrap();
+    tree.rename("open", "a").unwrap();
+    tree.close(written, handle);
+    assert_eq!(tree.versions("a"), [b"a1", b"b1", b"o1"]);
+    assert_eq!(tree.list(".versions"), ["a", "b"], "a session that still writes its file may yet rename it");
+}
+
+#[test]
+fn a_source_that_goes_on_with_an_older_history_keeps_it() {
+    let tree = Tree::new();
+    tree.put("a", b"a1");
+    tree.put("b", b"b1");
+    tree.unlink("b").unwrap();
+    let again = tree.remounted();
+    let tree = Tree { fs: again, ..tree };
+    tree.put("b", b"b2");
+    tree.rename("b", "a").unwrap();
+    assert_eq!(tree.versions("b"), [b"b1", b"b2"]);
+}
+
+#[test]
 fn with_hard_links_names_move() {
     let tree = Tree::new();
     tree.put("a", b"a1");
