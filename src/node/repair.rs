@@ -215,7 +215,7 @@ impl Repair<'_> {
             .then_some(tip.1);
             if best.as_ref().is_none_or(|best| date > best.date || whole.is_some() && best.whole.is_none()) {
                 let logged = if whole.is_some() {
-                    chain.iter().flat_map(|(c, _)| &c.heads).map(|(id, _)| *id).collect()
+                    chain.iter().flat_map(|(c, _)| c.heads().unwrap_or_default()).map(|(id, _)| id).collect()
                 } else {
                     HashSet::new()
                 };
