@@ -207,6 +207,18 @@ impl Namespace {
         Some(names.into_iter().rev().collect())
     }
 
+    /// The most bytes that a path has below this item, with a slash before each name.
+    pub(super) fn longest_below(&self, id: ItemId) -> usize {
+        let mut longest = 0;
+        let mut open = vec![(id, 0)];
+        while let Some((id, length)) = open.pop() {
+            longest = longest.max(length);
+            let children = self.item(id).and_then(Item::children).into_iter().flatten();
+            open.extend(children.map(|(name, child)| (*child, length + name.as_bytes().len() + 1)));
+        }
+        longest
+    }
+
     /// Secrets that had this path as their last name and have none now, newest last.
     pub fn former(&self, path: &ItemPath) -> &[ItemId] {
         self.former.get(&path.to_bytes()).map_or(&[], Vec::as_slice)

@@ -429,3 +429,22 @@ fn repair_says_that_an_older_copy_is_older() {
     let (_, report) = repaired(&place, &node).unwrap();
     assert!(report.notes.iter().any(|note| note.contains(&seen)), "{:?}", report.notes);
 }
+
+#[test]
+fn a_move_does_not_make_paths_that_no_checkpoint_can_hold() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let deepest = ["a", "b"].map(|first| {
+        let mut at = transaction.create_directory(ItemId::ROOT, &name(first), Attributes::new(0o755)).unwrap();
+        for _ in 0..200 {
+            at = transaction.create_directory(at, &name(&"x".repeat(250)), Attributes::new(0o755)).unwrap();
+        }
+        at
+    });
+    let moved = transaction.rename(ItemId::ROOT, &name("a"), deepest[1], &name("a"));
+    assert_eq!(moved.unwrap_err().kind(), Kind::NameTooLong);
+    transaction.commit().unwrap();
+    node.compact().unwrap();
+    assert!(place.reopen(&node).unwrap().snapshot().checkpoint.is_some());
+}

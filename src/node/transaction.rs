@@ -267,6 +267,7 @@ impl Transaction<'_> {
         if self.namespace.child(parent, name.as_bytes()).is_some_and(same) {
             return Ok(());
         }
+        self.fits(&from, &to)?;
         self.apply(vec![Change::Move { from, to }])
     }
 
@@ -276,6 +277,8 @@ impl Transaction<'_> {
     /// As renameat2(2) with `RENAME_EXCHANGE`.
     pub fn exchange(&mut self, parent: ItemId, name: &Name, to_parent: ItemId, to_name: &Name) -> Result<()> {
         let (one, other) = (self.path(parent, name)?, self.path(to_parent, to_name)?);
+        self.fits(&one, &other)?;
+        self.fits(&other, &one)?;
         self.apply(vec![Change::Exchange { one, other }])
     }
 
@@ -369,10 +372,21 @@ impl Transaction<'_> {
         };
         let path = directory.ok_or_else(|| Error::not_found(format!("{name}: its directory is gone")))?;
         let path = path.join(name.clone());
-        if path.components().iter().map(|part| part.as_bytes().len() + 1).sum::<usize>() > ItemPath::LONGEST {
+        if path.length() > ItemPath::LONGEST {
             return Err(Error::new(Kind::NameTooLong, format!("{name}: the path is too long")));
         }
         Ok(path)
+    }
+
+    /// Whether all that is below one path may stand below another: what a checkpoint holds has a length that can be read.
+    fn fits(&self, from: &ItemPath, to: &ItemPath) -> Result<()> {
+        if to.length() > from.length()
+            && let Ok(item) = self.namespace.resolve(from)
+            && to.length() + self.namespace.longest_below(item.id) > ItemPath::LONGEST
+        {
+            return Err(Error::new(Kind::NameTooLong, "the paths below it would be too long"));
+        }
+        Ok(())
     }
 
     /// Applies lines to the tree, all or none.
