@@ -167,6 +167,12 @@ impl Commit {
     /// # Errors
     /// [`crate::error::Kind::Damaged`] where it is not by this certificate over this commit.
     pub fn verify(&self, certificate: &Certificate) -> Result<()> {
+        if self.writer != certificate.fingerprint() {
+            return Err(Error::damaged(format!(
+                "the commit names {} as its writer, who is somebody else",
+                self.writer
+            )));
+        }
         certificate.verify(&self.signed, &self.signature)
     }
 }
