@@ -3,15 +3,15 @@
 //! Its tree holds `directory.pgp` (the lines of [`super::change`] for the whole tree) and `heads` (plain, a line
 //! `<id> <version> <commit> sha256:<digest>` for each secret). Its trailer `Log:` names the log's commit that it reflects.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::thread;
 
-use super::commit::{Commit, Draft};
+use super::commit::{Commit, Draft, content_digest};
 use super::id::{CommitRef, ItemId};
 use super::namespace::{Head, Namespace};
-use super::objects::{Files, new_tree, unproven_commit};
-use crate::archive::{Archive, NewObject};
-use crate::crypto::{Epoch, Locked, NodeKey, Padding, open, seal};
+use super::objects::{new_tree, object, unproven_commit};
+use crate::archive::{Archive, NewObject, ObjectKind, TreeEntry, parse_tree};
+use crate::crypto::{Epoch, Locked, NodeKey, Opened, Padding, Sha256, open, seal, sha256};
 use crate::error::{Error, Result};
 
 /// The reference of the newest checkpoint.
@@ -73,17 +73,41 @@ pub(super) fn find(archive: &Archive, key: &NodeKey) -> Result<(Commit, CommitRe
 
 /// Reads what [`find`] found.
 pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Commit, CommitRef)) -> Result<Checkpoint> {
-    let files = Files::read(archive, commit, &mut HashMap::new())?;
-    let message = files.blob(archive, DIRECTORY_FILE)?;
-    let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
-    let namespace = Namespace::load(&opened.data, &files.blob(archive, HEADS_FILE)?)?;
-    Ok(Checkpoint { reference, namespace, epoch: Epoch::of(&message, &opened.session_key)? })
+    let (epoch, opened, heads) = content(archive, key, commit)?;
+    let namespace = Namespace::load(&opened.data, &heads)?;
+    Ok(Checkpoint { reference, namespace, epoch })
 }
 
 /// The key of the changes that follow a checkpoint, without reading its directory's lines.
 pub(super) fn epoch(archive: &Archive, key: &NodeKey, commit: &Commit) -> Result<Epoch> {
-    let files = Files::read(archive, commit, &mut HashMap::new())?;
-    let message = files.blob(archive, DIRECTORY_FILE)?;
-    let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
-    Epoch::of(&message, &opened.session_key)
+    content(archive, key, commit).map(|(epoch, ..)| epoch)
+}
+
+/// Both files of a checkpoint, the directory opened. Two threads share the work; nothing is used before both digests are
+/// what was signed.
+fn content(archive: &Archive, key: &NodeKey, commit: &Commit) -> Result<(Epoch, Opened, Vec<u8>)> {
+    let entries = parse_tree(&object(archive, &commit.tree, ObjectKind::Tree)?)?;
+    let [directory, heads] = entries.as_slice() else {
+        return Err(Error::damaged(format!("tree {} is not that of a checkpoint", commit.tree)));
+    };
+    let read = |entry: &TreeEntry, name: &str| -> Result<(Vec<u8>, Sha256)> {
+        if entry.name != name.as_bytes() {
+            return Err(Error::damaged(format!("tree {} is not that of a checkpoint", commit.tree)));
+        }
+        let data = object(archive, &entry.oid, ObjectKind::Blob)?;
+        let digest = sha256(&data);
+        Ok((data, digest))
+    };
+    thread::scope(|scope| {
+        let heads = scope.spawn(|| read(heads, HEADS_FILE));
+        let (message, digest) = read(directory, DIRECTORY_FILE)?;
+        let opened = open(key, &message, DIRECTORY, None, LARGEST);
+        let (heads, heads_digest) = heads.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let files = [(DIRECTORY_FILE.to_owned(), digest), (HEADS_FILE.to_owned(), heads_digest)];
+        if content_digest(&files) != commit.content {
+            return Err(Error::damaged("the checkpoint's files are not those that were signed"));
+        }
+        let opened = opened?;
+        Ok((Epoch::of(&message, &opened.session_key)?, opened, heads))
+    })
 }
