@@ -147,7 +147,7 @@ impl State {
                 Content::Directory(_) | Content::Fifo | Content::Socket => 0,
             };
             let kind = kind_of(&item.content);
-            let links = if kind == FileKind::Directory { 1 } else { item.links() };
+            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { item.links() };
             (self.memory.effective(id, item.attributes), kind, links, size)
         };
         let size = buffer.and_then(|b| b.size()).unwrap_or(size);
