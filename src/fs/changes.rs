@@ -11,7 +11,8 @@ use super::inode::{Detached, Node};
 use super::state::{State, living};
 use super::types::{Ino, Notice};
 use crate::error::Result;
-use crate::node::{Content, ItemId, Name, Snapshot};
+use crate::node::{Attributes, Content, ItemId, Name, Snapshot};
+use crate::time::Timestamp;
 
 /// Where notices go: to whoever tells the kernel, in a thread of its own, since telling waits for requests.
 #[derive(Default)]
@@ -117,6 +118,9 @@ impl State {
             ),
             (None, None) => return,
         };
+        // Losing its name is a change of an inode, being replaced from outside is not.
+        let ctime = if commits_to.is_none() { Timestamp::now() } else { attributes.ctime };
+        let attributes = Attributes { ctime, ..attributes };
         self.inodes.rebind(ino, Node::Detached(Arc::new(Detached { snapshot, id, attributes, directory, commits_to })));
         self.let_go(ino);
     }

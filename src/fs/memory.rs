@@ -191,6 +191,12 @@ impl Memory {
         *entry = entry.merged(newer);
     }
 
+    /// Notes that a name in memory came to a directory of the namespace, or went.
+    pub(super) fn touch(&mut self, directory: ItemId) {
+        let now = Timestamp::now();
+        self.change(directory, SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now);
+    }
+
     /// Attribute changes on their way.
     pub(super) fn changes(&self) -> &HashMap<ItemId, AttributeChange> {
         &self.attributes
