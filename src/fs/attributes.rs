@@ -53,7 +53,7 @@ impl State {
             Node::Detached(old) => {
                 let attributes = changed(old.attributes, set, now);
                 let (snapshot, id) = (old.snapshot.clone(), old.id);
-                let new = Detached { snapshot, id, attributes, directory: old.directory, commits_to: old.commits_to };
+                let new = Detached { snapshot, id, attributes, kind: old.kind, commits_to: old.commits_to };
                 self.inodes.get_mut(ino)?.node = Node::Detached(Arc::new(new));
             }
             Node::Place(_) => return Err(read_only_history()),

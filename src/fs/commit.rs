@@ -9,7 +9,7 @@ use super::buffer::{Buffer, Occasion, Unsaved};
 use super::inode::{Detached, Node};
 use super::memory::{Class, MemoryItem};
 use super::state::{State, living};
-use super::types::{Ino, Notice, SetAttributes};
+use super::types::{FileKind, Ino, Notice, SetAttributes};
 use super::{FileSystem, Notices};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, SecretState, Snapshot, Transaction};
@@ -260,8 +260,13 @@ impl State {
             let name = item.name.clone();
             return Err(Error::new(Kind::Exists, "something else has this name now").at(name));
         }
-        let detached =
-            Detached { snapshot: None, id, attributes: item.attributes, directory: false, commits_to: Some(other.id) };
+        let detached = Detached {
+            snapshot: None,
+            id,
+            attributes: item.attributes,
+            kind: FileKind::Regular,
+            commits_to: Some(other.id),
+        };
         self.memory.remove(id);
         self.inodes.rebind(ino, Node::Detached(Arc::new(detached)));
         Ok(true)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::types::SetAttributes;
+use super::types::{FileKind, SetAttributes};
 use crate::node::{Attributes, ItemId, Name};
 use crate::time::Timestamp;
 
@@ -59,6 +59,13 @@ pub(super) struct MemoryItem {
     pub(super) closed: Option<Instant>,
     /// A secret that was renamed to a scratch name, and whose history this file goes on with.
     pub(super) continues: Option<ItemId>,
+}
+
+impl MemoryItem {
+    /// Its type.
+    pub(super) fn kind(&self) -> FileKind {
+        if self.target.is_some() { FileKind::Symlink } else { FileKind::Regular }
+    }
 }
 
 /// Everything that the next transactions may bring to the keynode.
