@@ -161,6 +161,7 @@ impl FileSystem {
             |state, (), before| {
                 if transfer.overwrites {
                     state.orphan_inode(transfer.id, before);
+                    state.memory.touch(request.to);
                 }
                 if let Some(replaced) = transfer.replaced {
                     state.orphan_if_nameless(replaced, before);
