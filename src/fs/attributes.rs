@@ -26,7 +26,9 @@ impl FileSystem {
                 FileKind::Directory => return Err(Error::new(Kind::IsDirectory, "a directory")),
                 _ => return Err(Error::new(Kind::Invalid, "only files have a size")),
             }
-            if stat.size != size {
+            if stat.size == size {
+                self.date(ino)?;
+            } else {
                 self.truncate(ino, size)?;
             }
         }
