@@ -1,5 +1,5 @@
 //! Published judges of file systems on a real mount: pjdfstest and fsx. scripts/test installs them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
