@@ -53,7 +53,9 @@ pub fn serve(
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
     let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
-    let mut session = Session::new(Adapter::new(fs.clone()), &mount_point, &options.for_session())
+    let adapter = Adapter::new(fs.clone())
+        .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
+    let mut session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;
     let unmounter = session.unmount_callable();
     let mut mounted = Mounted { fs, mount_point, unmounter, signals, watch, troubled: false };
