@@ -148,9 +148,19 @@ impl FileSystem {
 
     /// Begins a transaction; what others have changed until now is adopted.
     pub(super) fn begin(&self, writer: &Writer<'_>) -> Result<Transaction<'_>> {
-        let transaction = self.keynode.begin()?;
+        let transaction = self.keynode.begin().map_err(|error| self.not_a_name(error))?;
         self.adopt(writer, self.keynode.snapshot());
         Ok(transaction)
+    }
+
+    /// What is missing is not what the caller named, but the keynode.
+    fn not_a_name(&self, error: Error) -> Error {
+        if error.kind() != Kind::NotFound {
+            return error;
+        }
+        Error::new(Kind::Failed, format!("{} is gone", self.keynode.path().display()))
+            .hint("put it back, and what was written is saved; what was verified before can still be read")
+            .because(error)
     }
 
     /// Edits, adds the attributes that are on their way, commits, and adopts the result in one step.

@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::exit::DONE;
 use super::super::keynode::Target;
-use super::super::quantity;
+use super::super::{quantity, verbosity};
 use crate::error::{Error, Kind, Result};
 use crate::fuse::{self, MountOptions, daemon};
 
@@ -55,7 +55,13 @@ impl Mount {
         if self.foreground {
             self.serve(context, &target, options, || {})?;
         } else {
-            daemon::background(|ready| self.serve(context, &target, options, || ready.ready()))?;
+            daemon::background(|ready| {
+                let detach = || {
+                    verbosity::detach();
+                    ready.ready();
+                };
+                self.serve(context, &target, options, detach)
+            })?;
         }
         Ok(DONE)
     }
