@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use fuser::{INodeNo, Notifier, Session, SessionUnmounter};
 use log::{info, warn};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::Access;
 use rustix::mount::UnmountFlags;
 use rustix::time::Timespec;
 
@@ -165,6 +166,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         .map_err(|error| Error::new(Kind::Failed, "cannot start a thread").because(error))
 }
 
+/// Whether this process may not open the device; on most machines everybody may.
+fn device_is_closed() -> bool {
+    rustix::fs::access("/dev/fuse", Access::READ_OK | Access::WRITE_OK).is_err()
+}
+
 fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
     if error.to_string().contains("user_allow_other") {
         return Error::new(Kind::NotPermitted, "allow_other is not permitted to users")
@@ -175,6 +181,10 @@ fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
         io::ErrorKind::NotFound if !Path::new("/dev/fuse").exists() => {
             Error::new(Kind::Failed, "this machine has no /dev/fuse")
                 .hint("modprobe fuse; in a container: --device /dev/fuse")
+        }
+        io::ErrorKind::PermissionDenied if device_is_closed() => {
+            Error::new(Kind::NotPermitted, "this user may not open /dev/fuse")
+                .hint("root can allow it: chmod 666 /dev/fuse, which is usual")
         }
         _ => Error::new(Kind::Failed, format!("cannot mount on {}", mount_point.display()))
             .hint("users other than root need fusermount3 (package fuse3); -v says more"),
