@@ -19,7 +19,7 @@
 //! | `member`, `template` | names and headers of tar members, the fixed texts |
 //! | `pack`, `index`, `packed_refs` | reading the compacted base |
 //! | `window`, `scan`, `view` | from a file to what is in it |
-//! | `file`, `problems` | [`Archive`], and what is wrong with one |
+//! | `file`, `problems`, `judge` | [`Archive`], and what is wrong with one; git's own library as a second opinion |
 //! | `batch`, `create` | what a transaction appends, a new file |
 //! | `ofd`, `lock`, `append`, `recover` | the exclusive right to write and what it allows |
 //! | `compact`, `packer`, `sibling` | rewriting the file with one pack |
@@ -31,6 +31,7 @@ mod compact;
 mod create;
 mod file;
 mod index;
+mod judge;
 mod lock;
 mod member;
 mod object;

@@ -31,6 +31,7 @@
 //! `write` changes the inode's buffer, which takes the committed content at its first change. `flush`, `fsync` and
 //! `release` seal it, take the right to change the namespace, begin a transaction (which sees what others did
 //! meanwhile), write, commit, and adopt the new snapshot.
+#![doc = include_str!("fs/semantics.md")]
 
 mod attributes;
 mod background;

@@ -21,6 +21,7 @@ mod id;
 mod info;
 mod keynode;
 mod keyring;
+mod load;
 mod log;
 mod memory;
 mod name;

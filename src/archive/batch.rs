@@ -52,10 +52,7 @@ impl Batch {
             return Err(invalid(format!("{name} is no ref of a keynode")));
         }
         if let Some(object) = self.objects.iter().find(|o| o.data.len() as u64 > MAX_OBJECT) {
-            return Err(Error::new(
-                Kind::TooLarge,
-                format!("object {} is larger than {} MiB", object.oid, MAX_OBJECT >> 20),
-            ));
+            return Err(too_large(&object.oid));
         }
         let closing = self.refs.last().filter(|(name, _)| Name::Ref(name.clone()).closes());
         let (name, commit) = closing.ok_or_else(|| invalid("the last ref does not close the transaction".into()))?;
@@ -73,6 +70,10 @@ impl Batch {
         }
         Ok(*commit)
     }
+}
+
+pub(super) fn too_large(oid: &Oid) -> Error {
+    Error::new(Kind::TooLarge, format!("object {oid} is larger than {} MiB", MAX_OBJECT >> 20))
 }
 
 /// The member that a slot becomes, if its name and size are right.

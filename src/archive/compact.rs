@@ -8,7 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, Gid, StatxAttributes, StatxFlags, Uid, XattrFlags};
 
-use super::batch::{END, member, slot_name};
+use super::batch::{END, member, slot_name, too_large};
 use super::create::head;
 use super::file::Archive;
 use super::index;
@@ -16,8 +16,9 @@ use super::lock::{Health, WriteLock};
 use super::member::{BLOCK, BLOCK_LEN, Name, is_ref, padded};
 use super::object::hash_object;
 use super::packer::{Source, write_failed, write_pack};
+use super::scan::scan;
 use super::sibling::{Sibling, directory};
-use super::{KEYNODE_REF, NewObject, Oid, ofd, packed_refs};
+use super::{KEYNODE_REF, MAX_OBJECT, NewObject, Oid, ofd, packed_refs};
 use crate::error::{Error, Kind, Result};
 
 /// The largest list of extended attributes, as the kernel has it, in bytes.
@@ -63,17 +64,19 @@ impl WriteLock {
     /// # Errors
     /// `NotPermitted` as for [`WriteLock::can_compact`]; `Damaged` where an object is missing or wrong, or
     /// [`WriteLock::recover`] must come first; those of writing.
-    pub fn compact(
+    pub fn compact<'a>(
         &mut self,
         refs: &[(String, Oid)],
         slots: &[(String, Vec<u8>)],
-        extra: Vec<NewObject>,
+        extra: impl IntoIterator<Item = &'a NewObject>,
     ) -> Result<Archive> {
         self.ready()?;
         self.can_compact()?;
+        let extra: HashMap<_, _> = extra.into_iter().map(|o| (o.oid, o)).collect();
         check(refs, &extra)?;
         let mut new = Sibling::create(&self.path)?;
         self.write_base(new.file(), refs, slots, extra).map_err(|e| e.at(self.path.display()))?;
+        readable(&self.path, new.file())?;
         reproduce(&self.path, &self.file, new.file())?;
         if !ofd::try_lock(new.file()).map_err(|e| Error::io("lock", &self.path, e))? {
             return Err(Error::new(
@@ -99,14 +102,13 @@ impl WriteLock {
         out: &File,
         refs: &[(String, Oid)],
         slots: &[(String, Vec<u8>)],
-        extra: Vec<NewObject>,
+        extra: HashMap<Oid, &NewObject>,
     ) -> Result<()> {
         let mut bytes = Vec::new();
         head(&mut bytes)?;
         for (name, content) in slots {
             member(&mut bytes, &slot_name(name, content)?, content)?;
         }
-        let extra: HashMap<_, _> = extra.into_iter().map(|o| (o.oid, o)).collect();
         let source = Source { file: self.archive.file(), view: self.archive.view(), extra };
         let objects = source.reachable(refs.iter().map(|(_, oid)| *oid))?;
         // The pack's header has its size and name, which are known when it is written.
@@ -124,17 +126,28 @@ impl WriteLock {
     }
 }
 
-fn check(refs: &[(String, Oid)], extra: &[NewObject]) -> Result<()> {
+fn check(refs: &[(String, Oid)], extra: &HashMap<Oid, &NewObject>) -> Result<()> {
     if let Some((name, _)) = refs.iter().find(|(name, _)| !is_ref(name)) {
         return Err(Error::new(Kind::Invalid, format!("{name} is no ref of a keynode")));
     }
     if !refs.iter().any(|(name, _)| name == KEYNODE_REF) {
         return Err(Error::new(Kind::Invalid, "a keynode cannot be without its control branch"));
     }
-    match extra.iter().find(|o| hash_object(o.kind, &o.data) != o.oid) {
+    if let Some(o) = extra.values().find(|o| o.data.len() as u64 > MAX_OBJECT) {
+        return Err(too_large(&o.oid));
+    }
+    match extra.values().find(|o| hash_object(o.kind, &o.data) != o.oid) {
         Some(o) => Err(Error::new(Kind::Invalid, format!("the content of object {} does not match its name", o.oid))),
         None => Ok(()),
     }
+}
+
+/// Nothing takes the file's place that cannot be opened: there are limits to what is read.
+fn readable(path: &Path, new: &File) -> Result<()> {
+    let end = new.metadata().map_err(|e| Error::io("read", path, e))?.len();
+    scan(new, end).map(drop).map_err(|e| {
+        Error::new(Kind::TooLarge, format!("{} cannot be compacted: no pack could hold it", path.display())).because(e)
+    })
 }
 
 /// Gives the new file what the old one has: owner, extended attributes (ACLs are among them), mode.

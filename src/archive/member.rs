@@ -190,7 +190,7 @@ pub(super) fn parse_header(block: &Block, at: u64) -> Found {
         (if name.is_directory() { field(156, 1) == b"5" } else { file })
             && field(157, 100).iter().chain(field(345, 155)).all(|b| *b == 0)
     });
-    match (known, octal(field(124, 12))) {
+    match (known, octal(field(124, 12)).or_else(|| large(field(124, 12)))) {
         (Some(name), Some(size)) if size == 0 || !name.is_directory() => Found::Member(Member { name, at, size }),
         (Some(_), _) => Found::Broken,
         // Quoted, for it goes to a terminal.
@@ -206,6 +206,14 @@ fn octal(field: &[u8]) -> Option<u64> {
         return None;
     }
     u64::from_str_radix(digits, 8).ok()
+}
+
+/// A size from 8 GiB on, as GNU tar and others write it: in base 256, its first bit set. None can be as large as to
+/// make an offset overflow.
+fn large(field: &[u8]) -> Option<u64> {
+    let (head, number) = field.split_last_chunk()?;
+    let size = u64::from_be_bytes(*number);
+    (*head == [0x80, 0, 0, 0] && size >> 56 == 0).then_some(size)
 }
 
 #[cfg(test)]
@@ -239,6 +247,18 @@ mod tests {
             let size = if text.ends_with('/') { 0 } else { 700 };
             let header = name.header(size).unwrap();
             assert_eq!(parse_header(&header, 1024), Found::Member(Member { name, at: 1024, size }));
+        }
+    }
+
+    #[test]
+    fn sizes_beyond_what_octal_digits_hold() {
+        let name = Name::Pack(HEX.parse().unwrap());
+        for size in [(8 << 30) - 1, 8 << 30, 9 << 40] {
+            let header = name.header(size).unwrap();
+            assert_eq!(parse_header(&header, 0), Found::Member(Member { name: name.clone(), at: 0, size }));
+        }
+        for bytes in [[0xff; 12], [0x80, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(octal(&bytes).or_else(|| large(&bytes)), None);
         }
     }
 

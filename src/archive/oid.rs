@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::hex;
+
 /// The SHA-1 name of a git object, written as 40 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Oid([u8; 20]);
@@ -25,22 +27,7 @@ impl Oid {
 
     /// Reads 40 lower-case hex digits.
     pub(super) fn from_hex(text: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 20];
-        if text.len() != 40 {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
-        }
-        Some(Self(bytes))
-    }
-}
-
-const fn digit(c: u8) -> Option<u8> {
-    match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
+        hex::read(text).map(Self)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 pub(super) struct Source<'a> {
     pub(super) file: &'a File,
     pub(super) view: &'a View,
-    pub(super) extra: HashMap<Oid, NewObject>,
+    pub(super) extra: HashMap<Oid, &'a NewObject>,
 }
 
 impl Source<'_> {

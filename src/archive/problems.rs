@@ -8,10 +8,10 @@ use flate2::Crc;
 use sha1collisiondetection::Sha1CD;
 
 use super::file::Archive;
+use super::judge::Judge;
 use super::member::{Found, Member, Name, parse_header};
-use super::object::{finish, hash_object};
+use super::object::finish;
 use super::pack::{self, Pack};
-use super::scan::Tail;
 use super::view::read_loose;
 use super::window::{Window, read_range};
 use super::{ObjectKind, Oid};
@@ -52,10 +52,6 @@ pub(super) fn find(archive: &Archive) -> Vec<Problem> {
         }
     }
     references(archive, &mut found);
-    if let Tail::Unfinished { from, to } = archive.tail() {
-        let what = format!("{} bytes after the last whole transaction do not verify", to - from);
-        found.push(problem("the end of the file", *from, what));
-    }
     found.0
 }
 
@@ -80,6 +76,7 @@ fn members(archive: &Archive, found: &mut Problems) -> Result<()> {
     let file = archive.file();
     let mut window = Window::new(file, archive.file_size());
     let mut once = HashSet::new();
+    let mut judge = Judge::new()?;
     let mut at = 0;
     while at < archive.len() {
         let block = window.block(at).map_err(super::window::unreadable)?;
@@ -92,8 +89,11 @@ fn members(archive: &Archive, found: &mut Problems) -> Result<()> {
         match &member.name {
             Name::Ref(_) => continue,
             Name::Loose(oid) => match read_loose(file, (&member).into()) {
-                Ok(object) if hash_object(object.kind, &object.data) == *oid => {}
-                Ok(_) => found.push(problem(&member.name, member.at, "its content does not match its name")),
+                Ok(object) => {
+                    if let Some(objection) = judge.objection(oid, &object) {
+                        found.push(problem(&member.name, member.at, objection));
+                    }
+                }
                 Err(error) => found.push(problem(&member.name, member.at, error.message())),
             },
             // A slot whose passphrase was changed is there twice.
@@ -151,6 +151,7 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
     // Unknown after an entry that cannot be read.
     let mut expected = Some(pack::HEADER);
     let mut unreadable = 0;
+    let mut judge = Judge::new()?;
     for entry in entries {
         if expected.is_some_and(|e| entry.offset != e) {
             report(format!("object {} at {} does not start where the one before ends", entry.oid, entry.offset));
@@ -159,8 +160,8 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
         }
         match pack.entries.read(file, entry.offset) {
             Ok((object, next)) => {
-                if hash_object(object.kind, &object.data) != entry.oid {
-                    report(format!("object {}: its content does not match its name", entry.oid));
+                if let Some(objection) = judge.objection(&entry.oid, &object) {
+                    report(format!("object {}: {objection}", entry.oid));
                 }
                 let mut crc = Crc::new();
                 crc.update(&read_range(

@@ -74,6 +74,9 @@ impl Salvage {
         packs.sort_unstable();
         packs.dedup();
         for at in packs {
+            if end - at < pack::HEADER + pack::TRAILER {
+                continue;
+            }
             let entries = Entries { name: Oid::from_bytes([0; 20]), at, size: end - at };
             self.in_order(entries);
             for index in &indexes {

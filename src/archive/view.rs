@@ -66,17 +66,22 @@ impl View {
     }
 
     pub(super) fn object(&self, file: &File, oid: &Oid) -> Result<Option<Object>> {
+        match self.unchecked_object(file, oid)? {
+            Some(object) if hash_object(object.kind, &object.data) != *oid => {
+                Err(Error::damaged(format!("object {oid}: its content does not match its name")))
+            }
+            found => Ok(found),
+        }
+    }
+
+    pub(super) fn unchecked_object(&self, file: &File, oid: &Oid) -> Result<Option<Object>> {
         let object = if let Some(extent) = self.loose.get(oid) {
             read_loose(file, *extent)
         } else {
             let Some((pack, offset)) = self.find_packed(file, oid)? else { return Ok(None) };
             pack.entries.read(file, offset).map(|(object, _)| object)
         };
-        let object = object.map_err(|e| e.at(format_args!("object {oid}")))?;
-        if hash_object(object.kind, &object.data) != *oid {
-            return Err(Error::damaged(format!("object {oid}: its content does not match its name")));
-        }
-        Ok(Some(object))
+        object.map(Some).map_err(|e| e.at(format_args!("object {oid}")))
     }
 
     pub(super) fn contains(&self, file: &File, oid: &Oid) -> Result<bool> {

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::mem::ManuallyDrop;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
@@ -48,7 +49,7 @@ impl Context {
     /// # Errors
     ///
     /// The operand leads nowhere, the file is no keynode, or it cannot be unlocked.
-    pub(super) fn open(&self, operand: &OsStr, access: Access) -> Result<Keynode> {
+    pub(super) fn open(&self, operand: &OsStr, access: Access) -> Result<ManuallyDrop<Keynode>> {
         self.open_target(&Target::resolve(operand)?, access)
     }
 
@@ -57,7 +58,7 @@ impl Context {
     /// # Errors
     ///
     /// As [`Self::open`].
-    pub(super) fn open_target(&self, target: &Target, access: Access) -> Result<Keynode> {
+    pub(super) fn open_target(&self, target: &Target, access: Access) -> Result<ManuallyDrop<Keynode>> {
         let node = self.unlock.node.as_ref().or(target.configured.node.as_ref());
         let options = OpenOptions {
             read_only: access == Access::Read,
@@ -66,7 +67,8 @@ impl Context {
         };
         let sealed = SealedKeynode::open(&target.file)?;
         let key = self.unlock.unlock(&sealed, &target.configured)?;
-        sealed.into_keynode(key, &options)
+        // The command ends with the process, which gives its memory back faster than taking a tree of names apart would.
+        sealed.into_keynode(key, &options).map(ManuallyDrop::new)
     }
 
     /// Tells something on standard error, unless `-q`.

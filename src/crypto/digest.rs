@@ -27,6 +27,13 @@ pub fn sha256(data: &[u8]) -> Sha256 {
     Sha256(out)
 }
 
+impl Sha256 {
+    /// The digest with these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex::write(f, &self.0)

@@ -198,10 +198,7 @@ impl Line<'_> {
         self.0.extend_from_slice(b"\t");
         let at = self.0.len();
         self.0.resize(at + 2 * key.as_slice().len());
-        for (pair, byte) in self.0[at..].chunks_exact_mut(2).zip(key.as_slice()) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
+        hex::write_into(key.as_slice(), &mut self.0[at..]);
         self
     }
 
@@ -217,8 +214,6 @@ impl Line<'_> {
         self
     }
 }
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// A line being read.
 struct Fields<I>(I);

@@ -3,17 +3,15 @@
 //! Its tree holds `directory.pgp` (the lines of [`super::change`] for the whole tree) and `heads` (plain, a line
 //! `<id> <version> <commit> sha256:<digest>` for each secret). Its trailer `Log:` names the log's commit that it reflects.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::thread;
 
-use super::attributes::Attributes;
-use super::change::Change;
-use super::commit::{Commit, Draft};
+use super::commit::{Commit, Draft, content_digest};
 use super::id::{CommitRef, ItemId};
 use super::namespace::{Head, Namespace};
-use super::objects::{Files, new_tree, unproven_commit};
-use crate::archive::{Archive, NewObject};
-use crate::crypto::{Epoch, Locked, NodeKey, Padding, open, seal};
+use super::objects::{new_tree, object, unproven_commit};
+use crate::archive::{Archive, NewObject, ObjectKind, TreeEntry, parse_tree};
+use crate::crypto::{Epoch, Locked, NodeKey, Opened, Padding, Sha256, open, seal, sha256};
 use crate::error::{Error, Result};
 
 /// The reference of the newest checkpoint.
@@ -75,36 +73,41 @@ pub(super) fn find(archive: &Archive, key: &NodeKey) -> Result<(Commit, CommitRe
 
 /// Reads what [`find`] found.
 pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Commit, CommitRef)) -> Result<Checkpoint> {
-    let files = Files::read(archive, commit, &mut HashMap::new())?;
-    let message = files.blob(archive, DIRECTORY_FILE)?;
-    let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
-    let mut namespace = Namespace::new(Attributes::new(0o755));
-    for line in opened.data.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
-        namespace.apply(&Change::parse(line)?, None)?;
-    }
-    let heads = files.blob(archive, HEADS_FILE)?;
-    let heads = std::str::from_utf8(&heads).map_err(|_| Error::damaged("the checkpoint's heads are not text"))?;
-    for line in heads.lines() {
-        let (id, head) = head(line).ok_or_else(|| Error::damaged("the checkpoint's heads are not understood"))?;
-        namespace.set_head(id, head)?;
-    }
-    if namespace.items().any(|item| item.secret().is_some_and(|secret| secret.head.is_none())) {
-        return Err(Error::damaged("the checkpoint names a secret without a head"));
-    }
-    Ok(Checkpoint { reference, namespace, epoch: Epoch::of(&message, &opened.session_key)? })
+    let (epoch, opened, heads) = content(archive, key, commit)?;
+    let namespace = Namespace::load(&opened.data, &heads)?;
+    Ok(Checkpoint { reference, namespace, epoch })
 }
 
 /// The key of the changes that follow a checkpoint, without reading its directory's lines.
 pub(super) fn epoch(archive: &Archive, key: &NodeKey, commit: &Commit) -> Result<Epoch> {
-    let files = Files::read(archive, commit, &mut HashMap::new())?;
-    let message = files.blob(archive, DIRECTORY_FILE)?;
-    let opened = open(key, &message, DIRECTORY, None, LARGEST)?;
-    Epoch::of(&message, &opened.session_key)
+    content(archive, key, commit).map(|(epoch, ..)| epoch)
 }
 
-fn head(line: &str) -> Option<(ItemId, Head)> {
-    let mut fields = line.splitn(3, ' ');
-    let id = ItemId::from_hex(fields.next()?.as_bytes())?;
-    let number = fields.next()?.parse().ok()?;
-    Some((id, Head { number, commit: CommitRef::parse(fields.next()?)? }))
+/// Both files of a checkpoint, the directory opened. Two threads share the work; nothing is used before both digests are
+/// what was signed.
+fn content(archive: &Archive, key: &NodeKey, commit: &Commit) -> Result<(Epoch, Opened, Vec<u8>)> {
+    let entries = parse_tree(&object(archive, &commit.tree, ObjectKind::Tree)?)?;
+    let [directory, heads] = entries.as_slice() else {
+        return Err(Error::damaged(format!("tree {} is not that of a checkpoint", commit.tree)));
+    };
+    let read = |entry: &TreeEntry, name: &str| -> Result<(Vec<u8>, Sha256)> {
+        if entry.name != name.as_bytes() {
+            return Err(Error::damaged(format!("tree {} is not that of a checkpoint", commit.tree)));
+        }
+        let data = object(archive, &entry.oid, ObjectKind::Blob)?;
+        let digest = sha256(&data);
+        Ok((data, digest))
+    };
+    thread::scope(|scope| {
+        let heads = scope.spawn(|| read(heads, HEADS_FILE));
+        let (message, digest) = read(directory, DIRECTORY_FILE)?;
+        let opened = open(key, &message, DIRECTORY, None, LARGEST);
+        let (heads, heads_digest) = heads.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let files = [(DIRECTORY_FILE.to_owned(), digest), (HEADS_FILE.to_owned(), heads_digest)];
+        if content_digest(&files) != commit.content {
+            return Err(Error::damaged("the checkpoint's files are not those that were signed"));
+        }
+        let opened = opened?;
+        Ok((Epoch::of(&message, &opened.session_key)?, opened, heads))
+    })
 }

@@ -78,7 +78,8 @@ pub(super) struct Commit {
     pub session: Option<Session>,
     pub content: Sha256,
     pub log: Option<CommitRef>,
-    pub heads: Vec<(ItemId, Head)>,
+    /// `Head` trailers, a line each, as they stand.
+    head_lines: String,
     signature: Vec<u8>,
     signed: Vec<u8>,
 }
@@ -119,7 +120,7 @@ impl Commit {
         let (message, paragraph) = text(body)?.strip_suffix('\n')?.rsplit_once("\n\n")?;
         let subject = message.trim_start_matches('\n').lines().next()?.to_owned();
         let (mut session, mut content, mut log) = (None, None, None);
-        let (mut digests, mut heads) = (Vec::new(), Vec::new());
+        let (mut digests, mut head_lines) = (Vec::new(), String::new());
         for line in paragraph.split('\n') {
             let (key, value) = line.split_once(": ")?;
             match key {
@@ -128,10 +129,8 @@ impl Commit {
                 "Parent" => digests.push(value.strip_prefix("sha256:")?.parse().ok()?),
                 "Log" if log.is_none() => log = Some(CommitRef::parse(value)?),
                 "Head" => {
-                    let (id, rest) = value.split_once(' ')?;
-                    let (number, commit) = rest.split_once(' ')?;
-                    let head = Head { number: number.parse().ok()?, commit: CommitRef::parse(commit)? };
-                    heads.push((ItemId::from_hex(id.as_bytes())?, head));
+                    head_lines.push_str(value);
+                    head_lines.push('\n');
                 }
                 _ => return None,
             }
@@ -140,7 +139,27 @@ impl Commit {
             return None;
         }
         let parents = oids.into_iter().zip(digests).map(|(oid, digest)| CommitRef { oid, digest }).collect();
-        Some(Self { tree, subject, parents, writer, date, session, content: content?, log, heads, signature, signed })
+        Some(Self {
+            tree,
+            subject,
+            parents,
+            writer,
+            date,
+            session,
+            content: content?,
+            log,
+            head_lines,
+            signature,
+            signed,
+        })
+    }
+
+    /// The heads that this commit sets.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Damaged`] where a trailer is not understood.
+    pub fn heads(&self) -> Result<Vec<(ItemId, Head)>> {
+        self.head_lines.lines().map(|line| Head::parse(line.as_bytes())).collect()
     }
 
     /// Checks the signature.
@@ -148,6 +167,12 @@ impl Commit {
     /// # Errors
     /// [`crate::error::Kind::Damaged`] where it is not by this certificate over this commit.
     pub fn verify(&self, certificate: &Certificate) -> Result<()> {
+        if self.writer != certificate.fingerprint() {
+            return Err(Error::damaged(format!(
+                "the commit names {} as its writer, who is somebody else",
+                self.writer
+            )));
+        }
         certificate.verify(&self.signed, &self.signature)
     }
 }

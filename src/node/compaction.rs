@@ -28,25 +28,19 @@ impl Transaction<'_> {
 
     /// Writes a state that is on disk already into a new file.
     pub(super) fn compact(&mut self, snapshot: &Snapshot) -> Result<Arc<Snapshot>> {
-        let snapshot = Snapshot {
-            archive: snapshot.archive.clone(),
-            namespace: snapshot.namespace.clone(),
-            carried: snapshot.carried.clone(),
-            epoch: snapshot.epoch.clone(),
-            ..*snapshot
-        };
-        self.rewrite(Built { objects: Vec::new(), references: Vec::new(), snapshot })
+        self.rewrite(&Built { objects: Vec::new(), references: Vec::new(), snapshot: snapshot.clone() })
     }
 
     /// Writes a new file that holds the base and what was built on it.
-    pub(super) fn rewrite(&mut self, built: Built) -> Result<Arc<Snapshot>> {
-        let Built { mut objects, mut snapshot, .. } = built;
+    pub(super) fn rewrite(&mut self, built: &Built) -> Result<Arc<Snapshot>> {
+        let mut snapshot = built.snapshot.clone();
+        let mut checkpoint = Vec::new();
         if snapshot.since.transactions > 0 || snapshot.checkpoint.is_none() {
-            snapshot.renew_checkpoint(&self.keynode.key, &mut objects)?;
+            snapshot.renew_checkpoint(&self.keynode.key, &mut checkpoint)?;
         }
         let references = snapshot.references();
         let slots = self.final_slots()?;
-        snapshot.archive = self.lock.compact(&references, &slots, objects)?;
+        snapshot.archive = self.lock.compact(&references, &slots, built.objects.iter().chain(&checkpoint))?;
         Ok(self.acknowledge(snapshot))
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::change::Change;
 use super::checkpoint;
 use super::commit::Commit;
 use super::id::ItemId;
@@ -178,26 +179,41 @@ fn check_log(archive: &Archive, certificate: &Certificate, report: &mut Report) 
     let checked = parallel::map(chain, |(reference, commit)| {
         let sound =
             commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &mut HashMap::new()).map(drop));
-        (reference, commit.heads, sound)
+        (reference, sound.and_then(|()| commit.heads()))
     });
-    for (reference, set, sound) in checked.into_iter().rev() {
-        if let Err(error) = sound {
-            report.error(format!("log, {}", reference.oid), &error);
+    for (reference, set) in checked.into_iter().rev() {
+        match set {
+            Ok(set) => heads.extend(set),
+            Err(error) => report.error(format!("log, {}", reference.oid), &error),
         }
-        heads.extend(set);
     }
     heads
 }
 
 fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &mut Report) {
     let mut messages = 0;
-    let result = reader.entries(snapshot.log, &mut |_| {
+    // What the log last said of each slot.
+    let mut logged: HashMap<String, bool> = HashMap::new();
+    let result = reader.entries(snapshot.log, &mut |entry| {
         messages += 1;
+        for change in entry.changes.into_iter().rev() {
+            if let Change::Slot { added, name } = change {
+                logged.entry(name).or_insert(added);
+            }
+        }
         Ok(ControlFlow::Continue(()))
     });
     report.messages += messages;
-    if let Err(error) = result {
-        report.error("log", &error);
+    match result {
+        Ok(()) => {
+            for name in reader.archive.slots() {
+                if logged.get(&name) != Some(&true) {
+                    let what = "the log does not know this slot: it was removed, or put there by somebody else";
+                    report.add(Severity::Warning, format!("unlock/{name}.pgp"), what);
+                }
+            }
+        }
+        Err(error) => report.error("log", &error),
     }
     let shares = || -> Result<()> {
         let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &mut HashMap::new())?;

@@ -116,7 +116,12 @@ impl fmt::Display for CommitRef {
 impl CommitRef {
     /// Reads `<commit> sha256:<digest>`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (oid, digest) = text.split_once(' ')?;
-        Some(Self { oid: oid.parse().ok()?, digest: digest.strip_prefix("sha256:")?.parse().ok()? })
+        Self::from_bytes(text.as_bytes())
+    }
+
+    pub(super) fn from_bytes(text: &[u8]) -> Option<Self> {
+        let (oid, digest) = text.split_at_checked(40)?;
+        let digest = digest.strip_prefix(b" sha256:")?;
+        Some(Self { oid: Oid::from_bytes(hex::read(oid)?), digest: Sha256::from_bytes(hex::read(digest)?) })
     }
 }

@@ -15,7 +15,7 @@ use super::objects::value;
 use super::snapshot::Snapshot;
 use super::transaction::genesis;
 use super::version::{self, Version};
-use crate::archive::{self, Archive};
+use crate::archive::{self, Archive, Tail};
 use crate::crypto::{
     Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, slot::seal_for_passphrase,
 };
@@ -126,24 +126,25 @@ impl Keynode {
             )
             .hint(format!("if that is meant, say --node {node}")));
         }
+        // In this order: what is remembered is on disk, and others may have written since the file was opened.
+        let remembered = memory.last_commit(&node);
+        let archive = &archive.refresh()?.unwrap_or_else(|| archive.clone());
         let mut reader = Reader::new(archive, &key);
         let snapshot = reader.load()?;
-        let remembered = memory.last_commit(&node);
         if let Some(seen) = remembered
             && !options.allow_rollback
             && seen != snapshot.log
             && !reader.contains(snapshot.log, &seen)?
             && !reader.is_repaired_from(snapshot.log, &seen.oid)?
         {
-            return Err(Error::new(
-                Kind::Diverged,
-                format!("older than what was seen before, or a diverged copy: it lacks transaction {}", seen.oid),
-            )
-            .hint("use the newest copy; if going back is meant (a restored backup), say --allow-rollback"));
+            let what =
+                format!("older than what was seen before, or a diverged copy: it lacks transaction {}", seen.oid);
+            let hint = "use the newest copy; if going back is meant (a restored backup), say --allow-rollback";
+            return Err(behind(archive, what, hint));
         }
         if remembered != Some(snapshot.log) {
             archive.sync()?;
-            memory.remember(&node, &snapshot.log);
+            memory.advance(&node, remembered.as_ref(), &snapshot.log);
         }
         if memory.node_at(&path).as_ref() != Some(&node) {
             memory.pin(&path, &node);
@@ -196,13 +197,13 @@ impl Keynode {
             return Ok(present.clone());
         }
         let Some(new) = Reader::new(archive, &self.key).advance(present)? else {
-            return Err(Error::new(Kind::Diverged, "the file was replaced by an older or a diverged copy")
-                .hint("put the newest copy back; what was verified before can still be read"));
+            let hint = "put the newest copy back; what was verified before can still be read";
+            return Err(behind(archive, "the file was replaced by an older or a diverged copy".to_owned(), hint));
         };
         let new = Arc::new(new);
         if new.log != present.log {
             archive.sync()?;
-            self.memory.remember(&self.key.fingerprint(), &new.log);
+            self.memory.advance(&self.key.fingerprint(), Some(&present.log), &new.log);
         }
         self.publish(new.clone());
         Ok(new)
@@ -301,6 +302,17 @@ fn secret(snapshot: &Snapshot, id: ItemId) -> Result<(&SecretLine, CommitRef)> {
     match state.and_then(|secret| Some((&secret.line, secret.head?.commit))) {
         Some(found) => Ok(found),
         None => Err(Error::not_found(format!("{id}: no such secret"))),
+    }
+}
+
+/// The file lacks a transaction that was seen: it is an older one, or its end is damaged.
+fn behind(archive: &Archive, what: String, hint: &'static str) -> Error {
+    match archive.tail() {
+        Tail::Clean => Error::new(Kind::Diverged, what).hint(hint),
+        Tail::Unfinished { from, .. } => {
+            Error::damaged(format!("a transaction that was whole before cannot be read any more at offset {from}"))
+                .hint("pkfs fsck --repair saves what is left; put a sound copy back if there is one")
+        }
     }
 }
 

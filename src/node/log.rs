@@ -228,8 +228,8 @@ impl<'a> Reader<'a> {
         for change in &changes.lines {
             namespace.apply(change, Some(changes.date)).map_err(|e| at(Error::damaged(e.message())))?;
         }
-        for (id, head) in &commit.heads {
-            namespace.set_head(*id, *head).map_err(at)?;
+        for (id, head) in commit.heads().map_err(at)? {
+            namespace.set_head(id, head).map_err(at)?;
         }
         Ok((files, changes.lines.len(), epoch))
     }
@@ -262,7 +262,7 @@ impl<'a> Reader<'a> {
             let files = Files::read(self.archive, &commit, &mut self.digests)?;
             let (changes, _) = self.changes(&files)?;
             let date = Timestamp::from_seconds(commit.date);
-            let entry = LogEntry { commit: reference, date, changes: changes.lines, heads: commit.heads };
+            let entry = LogEntry { commit: reference, date, changes: changes.lines, heads: commit.heads()? };
             if visit(entry)?.is_break() {
                 break;
             }

@@ -16,6 +16,13 @@ use crate::crypto::{Fingerprint, sha256};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
+/// When an entry must be on disk: a pin at once; how far a log went when the system likes, for an older one is only weaker.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    Later,
+}
+
 /// The state directory, if there can be one.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
@@ -41,13 +48,18 @@ impl Memory {
 
     /// The node that this path led to.
     pub fn node_at(&self, path: &Path) -> Option<Fingerprint> {
-        self.read(&path_entry(path))?.lines().next()?.parse().ok()
+        let text = self.read(&path_entry(path))?;
+        let node = text.lines().next().and_then(|line| line.parse().ok());
+        if node.is_none() {
+            warn!("which keynode {} was cannot be made out any more; it counts as new", path.display());
+        }
+        node
     }
 
     /// Pins a path to a node.
     pub fn pin(&self, path: &Path, node: &Fingerprint) {
         let text = [node.to_string().as_bytes(), b"\n", path.as_os_str().as_bytes(), b"\n"].concat();
-        self.write(&path_entry(path), &text);
+        self.write(&path_entry(path), &text, Durability::Synced);
     }
 
     /// The last commit of this node's log that was known to be on disk.
@@ -57,7 +69,15 @@ impl Memory {
 
     /// Remembers how far a node's log went.
     pub fn remember(&self, node: &Fingerprint, commit: &CommitRef) {
-        self.write(&node_entry(node), format!("{commit}\n").as_bytes());
+        self.write(&node_entry(node), format!("{commit}\n").as_bytes(), Durability::Later);
+    }
+
+    /// The same for a reader, whom writers may have overtaken: what it did not know of stays.
+    pub fn advance(&self, node: &Fingerprint, known: Option<&CommitRef>, commit: &CommitRef) {
+        let present = self.last_commit(node);
+        if present.is_none() || present.as_ref() == known {
+            self.remember(node, commit);
+        }
     }
 
     /// A file for the bytes of a torn transaction, which are cut off and kept.
@@ -86,7 +106,7 @@ impl Memory {
         }
     }
 
-    fn write(&self, entry: &str, text: &[u8]) {
+    fn write(&self, entry: &str, text: &[u8], durability: Durability) {
         let Some(directory) = &self.directory else {
             warn!("what was seen of this keynode cannot be remembered: neither XDG_STATE_HOME nor HOME is set");
             return;
@@ -95,7 +115,11 @@ impl Memory {
         let temporary = path.with_extension(format!("{}", std::process::id()));
         let written = make_parent(&path).and_then(|()| {
             let _ = fs::remove_file(&temporary);
-            new_file(&temporary)?.write_all(text)?;
+            let mut file = new_file(&temporary)?;
+            file.write_all(text)?;
+            if durability == Durability::Synced {
+                file.sync_all()?;
+            }
             fs::rename(&temporary, &path)
         });
         if let Err(error) = written {

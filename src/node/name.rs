@@ -102,6 +102,11 @@ impl ItemPath {
         path
     }
 
+    /// Bytes that it has with a slash before each name.
+    pub(super) fn length(&self) -> usize {
+        self.0.iter().map(|name| name.as_bytes().len() + 1).sum()
+    }
+
     /// The path one level up and the last name; `None` for the top directory.
     pub fn split(&self) -> Option<(Self, &Name)> {
         let (name, parent) = self.0.split_last()?;

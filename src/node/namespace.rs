@@ -4,9 +4,11 @@
 //! copy of its own while readers go on with theirs.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap};
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap};
 
 use super::attributes::Attributes;
 use super::change::{Change, SecretLine};
@@ -23,6 +25,19 @@ pub struct Head {
     pub number: u32,
     /// The commit.
     pub commit: CommitRef,
+}
+
+impl Head {
+    /// Reads `<id> <version> <commit> sha256:<digest>`.
+    pub(super) fn parse(line: &[u8]) -> Result<(ItemId, Self)> {
+        let read = || {
+            let mut fields = line.splitn(3, |&b| b == b' ');
+            let id = ItemId::from_hex(fields.next()?)?;
+            let number = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+            Some((id, Self { number, commit: CommitRef::from_bytes(fields.next()?)? }))
+        };
+        read().ok_or_else(|| Error::damaged("the head of a secret is not understood"))
+    }
 }
 
 /// A secret's state in the namespace.
@@ -68,7 +83,7 @@ pub struct Item {
     pub attributes: Attributes,
     /// What it is.
     pub content: Content,
-    names: Vec<(ItemId, Name)>,
+    pub(super) names: Vec<(ItemId, Name)>,
 }
 
 impl Item {
@@ -107,10 +122,28 @@ impl Item {
 /// The tree.
 #[derive(Clone, Debug)]
 pub struct Namespace {
-    items: HashMap<ItemId, Arc<Item>>,
+    pub(super) items: GenericHashMap<ItemId, Arc<Item>, BuildHasherDefault<IdHasher>, DefaultSharedPtr>,
     /// Last names of secrets that have none any more, newest last.
-    former: OrdMap<Vec<u8>, Vec<ItemId>>,
-    secrets: usize,
+    pub(super) former: OrdMap<Vec<u8>, Vec<ItemId>>,
+    pub(super) secrets: usize,
+}
+
+/// Ids are random already: their first bytes are as good a hash as any.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
 }
 
 impl Namespace {
@@ -118,7 +151,7 @@ impl Namespace {
     pub fn new(attributes: Attributes) -> Self {
         let content = Content::Directory(OrdMap::new());
         let root = Item { id: ItemId::ROOT, attributes, content, names: Vec::new() };
-        Self { items: HashMap::unit(ItemId::ROOT, Arc::new(root)), former: OrdMap::new(), secrets: 0 }
+        Self { items: std::iter::once((ItemId::ROOT, Arc::new(root))).collect(), former: OrdMap::new(), secrets: 0 }
     }
 
     /// What has this id, deleted secrets included.
@@ -174,6 +207,18 @@ impl Namespace {
         Some(names.into_iter().rev().collect())
     }
 
+    /// The most bytes that a path has below this item, with a slash before each name.
+    pub(super) fn longest_below(&self, id: ItemId) -> usize {
+        let mut longest = 0;
+        let mut open = vec![(id, 0)];
+        while let Some((id, length)) = open.pop() {
+            longest = longest.max(length);
+            let children = self.item(id).and_then(Item::children).into_iter().flatten();
+            open.extend(children.map(|(name, child)| (*child, length + name.as_bytes().len() + 1)));
+        }
+        longest
+    }
+
     /// Secrets that had this path as their last name and have none now, newest last.
     pub fn former(&self, path: &ItemPath) -> &[ItemId] {
         self.former.get(&path.to_bytes()).map_or(&[], Vec::as_slice)
@@ -191,12 +236,13 @@ impl Namespace {
             prefix.push(b'/');
         }
         let mut names: Vec<(Name, bool)> = Vec::new();
+        let mut seen = HashSet::new();
         for (path, _) in self.former.range(prefix.clone()..) {
             let Some(rest) = path.strip_prefix(prefix.as_slice()) else { break };
             let mut parts = rest.splitn(2, |&b| b == b'/');
             let Some(Ok(name)) = parts.next().map(Name::new) else { continue };
             let entry = (name, parts.next().is_some());
-            if names.last() != Some(&entry) && !names.contains(&entry) {
+            if names.last() != Some(&entry) && seen.insert(entry.clone()) {
                 names.push(entry);
             }
         }

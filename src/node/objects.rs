@@ -11,9 +11,10 @@ use crate::error::{Error, Result};
 /// The one file of a secret's commit.
 pub(super) const VALUE: &str = "value.pgp";
 
-/// An object of the kind wanted.
+/// An object of the kind wanted. Its SHA-1 is not computed: every commit is believed by its SHA-256 or its signature, every
+/// tree and blob by the `Content` of its commit.
 pub(super) fn object(archive: &Archive, oid: &Oid, kind: ObjectKind) -> Result<Vec<u8>> {
-    match archive.object(oid)? {
+    match archive.vouched_object(oid)? {
         Some(object) if object.kind == kind => Ok(object.data),
         Some(_) => Err(Error::damaged(format!("object {oid} is of the wrong kind"))),
         None => Err(Error::damaged(format!("object {oid} is missing"))),

@@ -53,6 +53,8 @@ struct State {
     date: i64,
     /// The log's head, where the log is whole up to it and this is the state there.
     whole: Option<CommitRef>,
+    /// Secrets that a whole log names, those that it forgot included.
+    logged: HashSet<ItemId>,
 }
 
 /// Writes a new keynode with everything of the damaged one that verifies.
@@ -151,9 +153,17 @@ impl Repair<'_> {
     ) -> Result<RepairReport> {
         let mut state = self.best_state();
         let mut objects = Vec::new();
-        let intact = self.settle_secrets(&mut state.namespace, &mut objects)?;
-        let lost = memory.last_commit(&self.key.fingerprint()).map_or(newest.oid, |seen| seen.oid);
-        let (namespace, log) = self.write_log(state, intact, lost, &mut objects)?;
+        let intact = self.settle_secrets(&mut state, &mut objects)?;
+        let mut lost = vec![newest.oid];
+        if let Some(seen) = memory.last_commit(&self.key.fingerprint()).filter(|seen| *seen != newest) {
+            lost.push(seen.oid);
+            if !self.found.control.contains_key(&seen.oid) {
+                let what =
+                    format!("transaction {}, which was seen before, is not in this file, nor what followed", seen.oid);
+                self.report.notes.push(what);
+            }
+        }
+        let (namespace, log) = self.write_log(state, intact, &lost, &mut objects)?;
         let date = Timestamp::now().seconds;
         let (checkpoint, _) = checkpoint::write(&namespace, log, date, self.key, &mut objects)?;
         let heads = namespace.items().filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
@@ -163,7 +173,7 @@ impl Repair<'_> {
         references.push((REFERENCE.to_owned(), log.oid));
         references.sort_unstable();
         let mut lock = WriteLock::acquire(to)?;
-        let archive = lock.compact(&references, slots, objects)?;
+        let archive = lock.compact(&references, slots, &objects)?;
         // Nothing is called repaired that does not open.
         Reader::new(&archive, self.key).load()?;
         if slots.is_empty() {
@@ -204,7 +214,12 @@ impl Repair<'_> {
                 && chain.iter().all(|(c, _)| Files::read(&self.archive, c, &mut digests).is_ok()))
             .then_some(tip.1);
             if best.as_ref().is_none_or(|best| date > best.date || whole.is_some() && best.whole.is_none()) {
-                best = Some(State { namespace, date, whole });
+                let logged = if whole.is_some() {
+                    chain.iter().flat_map(|(c, _)| c.heads().unwrap_or_default()).map(|(id, _)| id).collect()
+                } else {
+                    HashSet::new()
+                };
+                best = Some(State { namespace, date, whole, logged });
             }
         }
         // Checkpoints whose place in the log is lost.
@@ -213,12 +228,12 @@ impl Repair<'_> {
             if best.as_ref().is_none_or(|best| date > best.date)
                 && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1))
             {
-                best = Some(State { namespace: read.namespace, date, whole: None });
+                best = Some(State { namespace: read.namespace, date, whole: None, logged: HashSet::new() });
             }
         }
         let state = best.unwrap_or_else(|| {
             self.report.notes.push("no tree of names is left: all secrets are in lost+found".to_owned());
-            State { namespace: Namespace::new(Attributes::new(0o755)), date: 0, whole: None }
+            State { namespace: Namespace::new(Attributes::new(0o755)), date: 0, whole: None, logged: HashSet::new() }
         });
         if state.whole.is_none() {
             let when = Timestamp::from_seconds(state.date).to_rfc3339();
@@ -228,16 +243,17 @@ impl Repair<'_> {
     }
 
     /// Gives every secret the newest head that verifies; says whether all were as the tree says.
-    fn settle_secrets(&mut self, namespace: &mut Namespace, objects: &mut Vec<NewObject>) -> Result<bool> {
+    fn settle_secrets(&mut self, state: &mut State, objects: &mut Vec<NewObject>) -> Result<bool> {
+        let State { namespace, logged, .. } = state;
         let mut intact = true;
         let mut found = std::mem::take(&mut self.found.secrets);
         let known: Vec<(ItemId, Option<Head>)> =
             namespace.items().filter_map(|item| Some((item.id, item.secret()?.head))).collect();
-        for (id, logged) in known {
+        for (id, head) in known {
             let commits = found.remove(&id).unwrap_or_default();
             self.report.commits += commits.len();
             let place = namespace.path_of(id).map_or_else(|| format!("secret {id}"), |path| path.to_string());
-            if let Some(head) = logged
+            if let Some(head) = head
                 && self.is_whole(id, &head, &commits)
             {
                 continue;
@@ -252,6 +268,9 @@ impl Repair<'_> {
             }
         }
         for (id, commits) in found {
+            if logged.contains(&id) {
+                continue;
+            }
             self.report.commits += commits.len();
             if let Some((head, opened)) = self.rebuild_branch(id, commits, objects)? {
                 intact = false;
@@ -338,11 +357,11 @@ impl Repair<'_> {
         &self,
         state: State,
         intact: bool,
-        lost: Oid,
+        lost: &[Oid],
         objects: &mut Vec<NewObject>,
     ) -> Result<(Namespace, CommitRef)> {
         let now = Timestamp::now();
-        let mut changes = vec![Change::Repaired { commit: lost }];
+        let mut changes: Vec<Change> = lost.iter().map(|&commit| Change::Repaired { commit }).collect();
         let parent = state.whole.filter(|_| intact);
         let mut namespace = state.namespace;
         let mut heads: Vec<(ItemId, Head)> = Vec::new();

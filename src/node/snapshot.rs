@@ -50,7 +50,7 @@ impl Carried {
 }
 
 /// A state that does not change any more; readers keep the one that they began with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) archive: Archive,
     pub(super) namespace: Namespace,

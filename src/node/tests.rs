@@ -321,3 +321,130 @@ fn what_remains_of_a_truncated_file_is_saved() {
         assert!(new.snapshot().namespace().secrets() > 0, "{part} tenths");
     }
 }
+
+#[test]
+fn what_others_write_while_a_passphrase_is_typed_is_no_rollback() {
+    let place = Place::new();
+    let node = place.init();
+    let opened = crate::archive::Archive::open(&place.file()).unwrap();
+    put(&node, "s", b"meanwhile");
+    let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
+    let memory = memory::Memory::at(&place.state());
+    let again = Keynode::open_in(&opened, key, &OpenOptions::default(), memory).unwrap();
+    assert_eq!(get(&again, "s"), b"meanwhile");
+}
+
+#[test]
+fn what_a_slow_reader_saw_does_not_replace_what_is_remembered() {
+    let place = Place::new();
+    let node = place.init();
+    let (memory, fingerprint) = (memory::Memory::at(&place.state()), node.key().fingerprint());
+    let first = node.snapshot().commit();
+    put(&node, "s", b"one");
+    let second = node.snapshot().commit();
+    put(&node, "s", b"two");
+    memory.advance(&fingerprint, Some(&first), &second);
+    assert_eq!(memory.last_commit(&fingerprint), Some(node.snapshot().commit()));
+}
+
+#[test]
+fn a_transaction_that_was_seen_is_not_cut_off_as_torn() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"one");
+    put(&node, "s", b"two");
+    let oid = node.snapshot().commit().oid.to_string();
+    let header = format!("objects/{}/{}", &oid[..2], &oid[2..]);
+    let mut bytes = std::fs::read(place.file()).unwrap();
+    let at = bytes.windows(header.len()).position(|w| w == header.as_bytes()).unwrap();
+    bytes[at..].fill(0);
+    std::fs::write(place.file(), &bytes).unwrap();
+    assert_eq!(node.begin().err().unwrap().kind(), Kind::Damaged);
+    assert_eq!(place.reopen(&node).unwrap_err().kind(), Kind::Damaged);
+    assert!(std::fs::read(place.file()).unwrap() == bytes, "nothing is cut");
+    let (new, _) = repaired(&place, &node).unwrap();
+    assert_eq!(history(&new, id_of(&node, "s")), [b"one", b"two"]);
+}
+
+#[test]
+fn a_push_with_holes_does_not_keep_the_node_from_writing() {
+    let place = Place::new();
+    let node = place.init();
+    let push = format!("tree {:040}\nauthor x <> 0 +0000\ncommitter x <> 0 +0000\n\npush\n", 7);
+    let push = crate::archive::NewObject::new(crate::archive::ObjectKind::Commit, push.into_bytes());
+    let refs = vec![(format!("{}{}", crate::archive::INBOX_PREFIX, push.oid), push.oid)];
+    let batch = crate::archive::Batch { slots: vec![], objects: vec![push], refs };
+    crate::archive::WriteLock::acquire(&place.file()).unwrap().append(batch).unwrap();
+    put(&node, "large", &vec![7; 6 << 20]);
+    assert_eq!(get(&place.reopen(&node).unwrap(), "large").len(), 6 << 20);
+}
+
+#[test]
+fn what_is_made_and_forgotten_in_one_transaction_leaves_nothing() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let value = node.seal(ItemId::random(), b"x").unwrap();
+    let (at, session) = (name("s"), Session::random());
+    transaction.create_secret(ItemId::ROOT, &at, Attributes::new(0o600), value, session).unwrap();
+    transaction.forget(ItemId::ROOT, &at).unwrap();
+    transaction.commit().unwrap();
+    assert!(place.reopen(&node).unwrap().snapshot().namespace().is_empty());
+    assert!(fsck(&place.file(), Some(node.key())).unwrap().findings.is_empty());
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_logged() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let attributes = Attributes { mode: 0o100_644, ..Attributes::new(0) };
+    transaction.create_fifo(ItemId::random(), ItemId::ROOT, &name("pipe"), attributes).unwrap();
+    assert!(transaction.commit().is_err());
+    place.reopen(&node).unwrap();
+}
+
+#[test]
+fn repair_does_not_bring_back_what_was_forgotten() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "kept", b"one");
+    put(&node, "scratch", b"two");
+    let mut transaction = node.begin().unwrap();
+    transaction.forget(ItemId::ROOT, &name("scratch")).unwrap();
+    transaction.commit().unwrap();
+    let (new, _) = repaired(&place, &node).unwrap();
+    assert_eq!(new.snapshot().namespace().secrets(), 1);
+}
+
+#[test]
+fn repair_says_that_an_older_copy_is_older() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "s", b"one");
+    let old = std::fs::read(place.file()).unwrap();
+    put(&node, "s", b"two");
+    std::fs::write(place.file(), &old).unwrap();
+    let seen = node.snapshot().commit().oid.to_string();
+    let (_, report) = repaired(&place, &node).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains(&seen)), "{:?}", report.notes);
+}
+
+#[test]
+fn a_move_does_not_make_paths_that_no_checkpoint_can_hold() {
+    let place = Place::new();
+    let node = place.init();
+    let mut transaction = node.begin().unwrap();
+    let deepest = ["a", "b"].map(|first| {
+        let mut at = transaction.create_directory(ItemId::ROOT, &name(first), Attributes::new(0o755)).unwrap();
+        for _ in 0..200 {
+            at = transaction.create_directory(at, &name(&"x".repeat(250)), Attributes::new(0o755)).unwrap();
+        }
+        at
+    });
+    let moved = transaction.rename(ItemId::ROOT, &name("a"), deepest[1], &name("a"));
+    assert_eq!(moved.unwrap_err().kind(), Kind::NameTooLong);
+    transaction.commit().unwrap();
+    node.compact().unwrap();
+    assert!(place.reopen(&node).unwrap().snapshot().checkpoint.is_some());
+}

@@ -41,6 +41,9 @@ pub struct Transaction<'a> {
     _writing: MutexGuard<'a, ()>,
 }
 
+/// With more heads than this in one commit, an empty one follows it.
+const MANY_HEADS: usize = 64;
+
 /// A new value and the session that wrote it.
 #[derive(Debug)]
 struct Pending {
@@ -69,6 +72,8 @@ impl Keynode {
         let writing = self.writing.lock();
         let present = self.snapshot();
         let mut lock = WriteLock::acquire_from(&present.archive)?;
+        // First, so that nothing is cut off that was seen whole.
+        let present = self.adopt(&present, lock.archive())?;
         self.recover(&mut lock)?;
         let base = self.adopt(&present, lock.archive())?;
         Ok(Transaction {
@@ -262,6 +267,7 @@ impl Transaction<'_> {
         if self.namespace.child(parent, name.as_bytes()).is_some_and(same) {
             return Ok(());
         }
+        self.fits(&from, &to)?;
         self.apply(vec![Change::Move { from, to }])
     }
 
@@ -271,6 +277,8 @@ impl Transaction<'_> {
     /// As renameat2(2) with `RENAME_EXCHANGE`.
     pub fn exchange(&mut self, parent: ItemId, name: &Name, to_parent: ItemId, to_name: &Name) -> Result<()> {
         let (one, other) = (self.path(parent, name)?, self.path(to_parent, to_name)?);
+        self.fits(&one, &other)?;
+        self.fits(&other, &one)?;
         self.apply(vec![Change::Exchange { one, other }])
     }
 
@@ -320,7 +328,11 @@ impl Transaction<'_> {
         let built = self.build()?;
         let bytes: u64 = built.objects.iter().map(|object| object.data.len() as u64).sum();
         if outgrown(&self.base.archive, bytes) && self.lock.can_compact().is_ok() {
-            return self.rewrite(built);
+            match self.rewrite(&built) {
+                Ok(snapshot) => return Ok(snapshot),
+                // It can be written all the same.
+                Err(error) => warn!("{}: not compacted: {error}", self.keynode.path.display()),
+            }
         }
         let Built { objects, references, mut snapshot } = built;
         let slots = std::mem::take(&mut self.slots);
@@ -340,7 +352,7 @@ impl Transaction<'_> {
     pub(super) fn commit_and_compact(mut self) -> Result<()> {
         self.lock.can_compact()?;
         let built = self.build()?;
-        self.rewrite(built).map(drop)
+        self.rewrite(&built).map(drop)
     }
 
     /// Makes a state on disk the present one.
@@ -360,10 +372,21 @@ impl Transaction<'_> {
         };
         let path = directory.ok_or_else(|| Error::not_found(format!("{name}: its directory is gone")))?;
         let path = path.join(name.clone());
-        if path.components().iter().map(|part| part.as_bytes().len() + 1).sum::<usize>() > ItemPath::LONGEST {
+        if path.length() > ItemPath::LONGEST {
             return Err(Error::new(Kind::NameTooLong, format!("{name}: the path is too long")));
         }
         Ok(path)
+    }
+
+    /// Whether all that is below one path may stand below another: what a checkpoint holds has a length that can be read.
+    fn fits(&self, from: &ItemPath, to: &ItemPath) -> Result<()> {
+        if to.length() > from.length()
+            && let Ok(item) = self.namespace.resolve(from)
+            && to.length() + self.namespace.longest_below(item.id) > ItemPath::LONGEST
+        {
+            return Err(Error::new(Kind::NameTooLong, "the paths below it would be too long"));
+        }
+        Ok(())
     }
 
     /// Applies lines to the tree, all or none.
@@ -397,40 +420,31 @@ impl Transaction<'_> {
         let date = self.date.seconds;
         let key = &self.keynode.key;
         let mut objects = Vec::new();
-        let values = std::mem::take(&mut self.values);
+        let mut values = std::mem::take(&mut self.values);
+        values.retain(|id, _| self.namespace.item(*id).is_some());
         let heads = self.sign_values(values, &mut objects)?;
         let mut references = Vec::with_capacity(heads.len() + 2);
         for (id, head) in &heads {
             self.namespace.set_head(*id, *head)?;
             references.push((id.reference(), head.commit.oid));
         }
-        let mut text = Locked::default();
-        Lines::write(self.date, &self.changes, &mut text);
-        let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
-        let carried = self.base.carried.clone();
-        let (tree, content) = carried.with_change(message, &mut objects);
-        let draft = Draft {
-            tree,
-            parents: &[self.base.log],
-            date,
-            subject: "transaction".to_owned(),
-            session: None,
-            content,
-            log: None,
-            heads: &heads,
-        };
-        let (object, log) = draft.sign(key)?;
-        objects.push(object);
+        let mut log = self.control(self.base.log, &self.changes, &heads, &mut objects)?;
+        let mut transactions = 1;
+        if heads.len() > MANY_HEADS {
+            // Whoever opens the keynode reads the log's head, which should not be a list of thousands.
+            log = self.control(log, &[], &[], &mut objects)?;
+            transactions += 1;
+        }
         let mut snapshot = Snapshot {
             archive: self.base.archive.clone(),
             namespace: self.namespace.clone(),
             log,
             date,
-            carried,
+            carried: self.base.carried.clone(),
             epoch: self.base.epoch.clone(),
             checkpoint: self.base.checkpoint,
             since: Since {
-                transactions: self.base.since.transactions + 1,
+                transactions: self.base.since.transactions + transactions,
                 lines: self.base.since.lines + self.changes.len(),
             },
         };
@@ -439,6 +453,35 @@ impl Transaction<'_> {
         }
         references.push((REFERENCE.to_owned(), log.oid));
         Ok(Built { objects, references, snapshot })
+    }
+
+    /// Makes the next commit of the log.
+    fn control(
+        &self,
+        parent: CommitRef,
+        changes: &[Change],
+        heads: &[(ItemId, Head)],
+        objects: &mut Vec<NewObject>,
+    ) -> Result<CommitRef> {
+        let mut text = Locked::default();
+        Lines::write(self.date, changes, &mut text);
+        // A line that nobody understands would shut the keynode for ever.
+        Lines::parse(&text)?;
+        let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
+        let (tree, content) = self.base.carried.with_change(message, objects);
+        let draft = Draft {
+            tree,
+            parents: &[parent],
+            date: self.date.seconds,
+            subject: "transaction".to_owned(),
+            session: None,
+            content,
+            log: None,
+            heads,
+        };
+        let (object, log) = draft.sign(&self.keynode.key)?;
+        objects.push(object);
+        Ok(log)
     }
 
     /// Makes the commits of all new values, on all processors where there are many.

@@ -200,7 +200,7 @@ fn a_full_file_system_leaves_the_old_state() {
     let failed = lock.append(transaction(Some(&old), 5, 1 << 20));
     let after = std::fs::read(place.path()).unwrap();
     let next = lock.append(transaction(Some(&old), 6, 100));
-    let compacted = lock.compact(&old.references(""), &[], vec![transaction(None, 7, 1 << 20).objects.remove(0)]);
+    let compacted = lock.compact(&old.references(""), &[], &transaction(None, 7, 1 << 20).objects[..1]);
     drop((old, lock));
     run(Command::new("umount").arg("--lazy").arg(&directory));
     assert_eq!(failed.unwrap_err().kind(), Kind::NoSpace);

@@ -48,7 +48,7 @@ pub(super) fn compact(path: &Path) -> Archive {
     let mut lock = WriteLock::acquire(path).unwrap();
     let archive = lock.archive().clone();
     let slots: Vec<_> = archive.slots().into_iter().map(|s| (s.clone(), archive.slot(&s).unwrap().unwrap())).collect();
-    lock.compact(&archive.references(""), &slots, vec![]).unwrap()
+    lock.compact(&archive.references(""), &slots, []).unwrap()
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn compaction_drops_what_no_ref_leads_to_and_takes_extra_objects() {
     let fresh = commit(root.oid, &[], "a new root");
     let mut lock = WriteLock::acquire(&place.path()).unwrap();
     let refs = [(KEYNODE_REF.to_owned(), fresh.oid)];
-    let after = lock.compact(&refs, &[], vec![fresh, root]).unwrap();
+    let after = lock.compact(&refs, &[], &[fresh, root]).unwrap();
     assert_eq!(after.sizes().packed_objects, 2);
     assert_eq!(after.references(""), refs);
     assert!(after.slots().is_empty());
@@ -120,10 +120,10 @@ fn compaction_refuses_a_file_with_two_names_and_missing_objects() {
     place.keynode(1);
     let mut lock = WriteLock::acquire(&place.path()).unwrap();
     let lost = [(KEYNODE_REF.to_owned(), Oid::from_bytes([5; 20]))];
-    assert_eq!(lock.compact(&lost, &[], vec![]).unwrap_err().kind(), Kind::Damaged);
+    assert_eq!(lock.compact(&lost, &[], []).unwrap_err().kind(), Kind::Damaged);
     std::fs::hard_link(place.path(), place.path().with_extension("other")).unwrap();
     let refs = lock.archive().references("");
-    assert!(lock.compact(&refs, &[], vec![]).unwrap_err().message().contains("hard links"));
+    assert!(lock.compact(&refs, &[], []).unwrap_err().message().contains("hard links"));
     std::fs::remove_file(place.path().with_extension("other")).unwrap();
     assert_eq!(std::fs::read_dir(place.path().parent().unwrap()).unwrap().count(), 1, "nothing is left beside it");
 }
@@ -174,7 +174,7 @@ fn a_lock_follows_a_replaced_file_and_excludes_others() {
     let path = place.path();
     let other = std::thread::spawn(move || append(&path, 8));
     let refs = first.archive().references("");
-    first.compact(&refs, &[], vec![]).unwrap();
+    first.compact(&refs, &[], []).unwrap();
     first.append(transaction(Some(first.archive()), 7, 100)).unwrap();
     drop(first);
     let last = other.join().unwrap();
@@ -309,4 +309,16 @@ fn readers_never_notice_writers() {
         assert!(reader.join().unwrap() > 1);
     }
     assert_eq!(archive.problems(), []);
+}
+
+#[test]
+fn compaction_refuses_what_could_not_be_read_again() {
+    let place = Place::new();
+    place.keynode(2);
+    let before = std::fs::read(place.path()).unwrap();
+    let mut lock = WriteLock::acquire(&place.path()).unwrap();
+    let value = NewObject::new(ObjectKind::Blob, vec![0; MAX_OBJECT as usize + 1]);
+    let refs = lock.archive().references("refs/");
+    assert_eq!(lock.compact(&refs, &[], [&value]).unwrap_err().kind(), Kind::TooLarge);
+    assert_eq!(std::fs::read(place.path()).unwrap(), before);
 }

@@ -83,7 +83,7 @@ fn exercise(path: &Path) {
     let _ = archive.refresh();
     if let Ok(mut lock) = WriteLock::acquire(path) {
         let _ = lock.recover(&|_| true, None, &mut |_| Ok(()));
-        let _ = lock.compact(&archive.references(""), &[], vec![]);
+        let _ = lock.compact(&archive.references(""), &[], []);
     }
 }
 
@@ -127,4 +127,12 @@ proptest! {
         std::fs::write(place.path(), &bytes).unwrap();
         exercise(&place.path());
     }
+}
+
+#[test]
+fn salvage_takes_an_empty_pack_at_the_end() {
+    let place = Place::new();
+    let header = super::super::member::Name::Pack(Oid::from_bytes([1; 20])).header(0).unwrap();
+    std::fs::write(place.path(), header).unwrap();
+    assert!(Salvage::search(&place.path()).unwrap().is_empty());
 }

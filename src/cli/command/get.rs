@@ -36,7 +36,7 @@ impl Get {
         let target = Target::resolve(&self.keynode.keynode)?;
         let value = match &target.mount {
             Some(mount) if !context.unlock.is_given() => mounted::read(mount, &self.path, &self.revision)?,
-            _ => self.revision.read(&context.open_target(&target, Access::Read)?, &self.path)?,
+            _ => self.revision.read(&*context.open_target(&target, Access::Read)?, &self.path)?,
         };
         match self.output.as_deref().filter(|f| *f != Path::new("-")) {
             Some(path) => new_file::replace(path, &value)?,

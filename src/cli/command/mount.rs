@@ -1,5 +1,6 @@
 //! `pkfs mount` and `pkfs umount`.
 
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ impl Mount {
         ready: impl FnOnce() + Send,
     ) -> Result<()> {
         let access = if options.read_only { Access::Read } else { Access::Write };
-        let keynode = Arc::new(context.open_target(target, access)?);
+        let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(target, access)?));
         if let Some(why) = keynode.read_only().filter(|_| !options.read_only) {
             context.note(format_args!("{}: mounted read-only: {why}", target.file.display()));
             options.read_only = true;

@@ -1,0 +1,164 @@
+//! Files that were damaged or forged: the script says so, and nothing of what is wrong comes out.
+
+use super::bench::Bench;
+
+/// `a.pk` with two secrets, and where the archive has the object that a revision names.
+fn two(bench: &Bench) -> impl Fn(&str) -> String {
+    bench.put("one", b"the first value");
+    bench.put("two", b"the other value");
+    bench.put("two", b"the other value, again");
+    bench.extracted();
+    |revision: &str| {
+        let oid = bench.git(&["--git-dir=repository", "rev-parse", revision]);
+        format!("objects/{}/{}", &oid[..2], &oid[2..])
+    }
+}
+
+/// The reference of a secret.
+fn branch(bench: &Bench, path: &str) -> String {
+    let versions: serde_json::Value = serde_json::from_slice(&bench.k(&["log", "a.pk", path, "--json"])).unwrap();
+    format!("refs/heads/secrets/{}", versions[0]["id"].as_str().unwrap())
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_found() {
+    let bench = Bench::new();
+    let object = two(&bench);
+    let value = object(&format!("{}:value.pgp", branch(&bench, "one")));
+    for member in [value.clone(), object(&branch(&bench, "one")), object("keynode"), object("keynode~1:change.pgp")] {
+        for position in [1, 3, 7] {
+            let flip = |path: &str, data: &mut Vec<u8>| {
+                if path == member {
+                    let at = data.len() * position / 8;
+                    data[at] ^= 1;
+                }
+            };
+            bench.rebuilt("b.pk", flip, None);
+            bench.s(&["verify", "b.pk"]).fails(4);
+            if member == value {
+                bench.s(&["get", "b.pk", "one"]).fails(4);
+                assert_eq!(bench.s(&["get", "b.pk", "two"]).ok(), b"the other value, again");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_swapped_blob_is_found() {
+    let bench = Bench::new();
+    let object = two(&bench);
+    let [one, two] = ["one", "two"].map(|path| object(&format!("{}:value.pgp", branch(&bench, path))));
+    let other = std::fs::read(bench.path("repository").join(&two)).unwrap();
+    bench.rebuilt(
+        "b.pk",
+        |path, data| {
+            if path == one {
+                data.clone_from(&other)
+            }
+        },
+        None,
+    );
+    bench.s(&["verify", "b.pk"]).fails(4);
+    bench.s(&["get", "b.pk", "one"]).fails(4);
+}
+
+#[test]
+fn references_moved_by_hand_are_found_and_change_nothing() {
+    let bench = Bench::new();
+    two(&bench);
+    let (one, two) = (branch(&bench, "one"), branch(&bench, "two"));
+    let old = bench.git(&["--git-dir=repository", "rev-parse", &format!("{two}~1")]);
+    let other = bench.git(&["--git-dir=repository", "rev-parse", &one]);
+    for commit in [old, other] {
+        bench.rebuilt("b.pk", |_, _| (), Some((&two, format!("{commit}\n").as_bytes())));
+        let line = bench.s(&["verify", "b.pk"]).fails(4);
+        assert!(line.contains("is not what the log names"), "{line}");
+        assert_eq!(bench.s(&["get", "b.pk", "two"]).ok(), b"the other value, again");
+    }
+}
+
+#[test]
+fn a_forged_log_is_refused() {
+    let bench = Bench::new();
+    two(&bench);
+    let git = |arguments: &[&str]| bench.git(&[&["--git-dir=repository"], arguments].concat());
+    // The log's head anew, without its signature: the same tree, the same message, but nobody signed it.
+    let message = git(&["log", "-1", "--format=%B", "keynode"]);
+    let forged = git(&["commit-tree", "keynode^{tree}", "-p", "keynode~1", "-m", &message]);
+    let path = format!("objects/{}/{}", &forged[..2], &forged[2..]);
+    let object = std::fs::read(bench.path("repository").join(&path)).unwrap();
+    bench.rebuilt("b.pk", |_, _| (), Some((&path, &object)));
+    std::fs::rename(bench.path("b.pk"), bench.path("a.pk")).unwrap();
+    for head in [forged, git(&["rev-parse", &branch_in(&bench)]), git(&["rev-parse", "checkpoint"])] {
+        bench.rebuilt("b.pk", |_, _| (), Some(("refs/heads/keynode", format!("{head}\n").as_bytes())));
+        for command in [&["verify", "b.pk"][..], &["ls", "b.pk"], &["get", "b.pk", "one"], &["log", "b.pk"]] {
+            let done = bench.s(command);
+            assert!([4, 7].contains(&done.status) && done.bytes.is_empty(), "{command:?} {}", done.err);
+        }
+    }
+}
+
+/// Any secret's branch, as the extracted repository has it.
+fn branch_in(bench: &Bench) -> String {
+    let all = bench.git(&["--git-dir=repository", "for-each-ref", "--format=%(refname)", "refs/heads/secrets"]);
+    all.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn an_older_log_beside_newer_references_is_found() {
+    let bench = Bench::new();
+    two(&bench);
+    let old = bench.git(&["--git-dir=repository", "rev-parse", "keynode~1"]);
+    bench.rebuilt("b.pk", |_, _| (), Some(("refs/heads/keynode", format!("{old}\n").as_bytes())));
+    bench.s(&["verify", "b.pk"]).fails(4);
+}
+
+#[test]
+fn a_lost_checkpoint_is_read_around() {
+    let bench = Bench::new();
+    two(&bench);
+    let head = bench.git(&["--git-dir=repository", "rev-parse", "keynode"]);
+    bench.rebuilt("b.pk", |_, _| (), Some(("refs/heads/checkpoint", format!("{}\n", "0".repeat(40)).as_bytes())));
+    bench.s(&["verify", "b.pk"]).fails(4);
+    let done = bench.s(&["ls", "b.pk"]);
+    assert!(done.err.contains("reading the whole log instead"), "{}", done.err);
+    assert_eq!(done.ok(), b"one\ntwo\n");
+    // A commit of the log in its place is signed but no checkpoint.
+    bench.rebuilt("b.pk", |_, _| (), Some(("refs/heads/checkpoint", format!("{head}\n").as_bytes())));
+    bench.s(&["ls", "b.pk"]).fails(4);
+}
+
+#[test]
+fn members_that_no_keynode_has_are_refused_before_they_are_extracted() {
+    let bench = Bench::new();
+    bench.put("one", b"1");
+    for path in ["objects/info/alternates", "refs/heads/other", "hooks/post-checkout", "refs/replace/00", "shallow"] {
+        bench.rebuilt("b.pk", |_, _| (), Some((path, b"/\n")));
+        let line = bench.s(&["get", "b.pk", "one"]).fails(4);
+        assert!(line.contains("members that no keynode has"), "{path}: {line}");
+    }
+    let link = "import tarfile\nt = tarfile.open('b.pk', 'a')\ni = tarfile.TarInfo('objects/aa')\ni.type = tarfile.SYMTYPE\n\
+                i.linkname = '/tmp'\nt.addfile(i)\nt.close()";
+    std::fs::copy(bench.path("a.pk"), bench.path("b.pk")).unwrap();
+    bench.tool("python3", &["-c", link]);
+    bench.s(&["ls", "b.pk"]).fails(4);
+    for bytes in [&b""[..], b"not a tar", &[0; 10240]] {
+        std::fs::write(bench.path("b.pk"), bytes).unwrap();
+        bench.s(&["ls", "b.pk"]).fails(4);
+    }
+}
+
+#[test]
+fn a_file_cut_short_still_gives_what_verifies() {
+    let bench = Bench::new();
+    let before = std::fs::metadata(bench.path("a.pk")).unwrap().len();
+    bench.put("one", b"1");
+    let whole = std::fs::read(bench.path("a.pk")).unwrap();
+    assert!(whole.len() as u64 > before);
+    // In the middle of a member, before the closing reference.
+    std::fs::write(bench.path("b.pk"), &whole[..usize::try_from(before).unwrap() + 700]).unwrap();
+    let done = bench.s(&["ls", "b.pk"]);
+    assert_eq!((done.status, done.bytes.len()), (0, 0), "{}", done.err);
+    assert!(done.err.contains("cut short"), "{}", done.err);
+    assert_eq!(bench.s(&["verify", "b.pk"]).status, 4);
+}
