@@ -40,8 +40,17 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
     match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
         Err(Errno::BUSY) => Err(busy(&path)),
-        Err(Errno::PERM) => by_fusermount(&path),
+        Err(Errno::PERM) => by_fusermount(&path, &["-u"]),
         Err(error) => Err(Error::io("unmount", &path, error.into())),
+    }
+}
+
+/// Takes a mount out of the tree, even if files are open: those live until the process ends.
+pub(super) fn detach(path: &Path) -> Result<()> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::PERM) => by_fusermount(path, &["-u", "-z"]),
+        Err(error) => Err(Error::io("unmount", path, error.into())),
     }
 }
 
@@ -73,8 +82,8 @@ fn ioctl(root: &File) -> rustix::io::Result<()> {
 }
 
 /// For everybody but root.
-fn by_fusermount(path: &Path) -> Result<()> {
-    let output = Command::new("fusermount3").arg("-u").arg("--").arg(path).output().map_err(|error| {
+fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {
+    let output = Command::new("fusermount3").args(how).arg("--").arg(path).output().map_err(|error| {
         Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error)
     })?;
     if output.status.success() {
