@@ -105,7 +105,7 @@ impl Bench {
     /// pkfs with the key of `a.pk`.
     #[track_caller]
     pub fn k(&self, arguments: &[&str]) -> Vec<u8> {
-        self.pkfs(&[arguments, &["--key", "a.key"]].concat()).ok()
+        self.pkfs(&[&arguments[..1], &["--key", "a.key"], &arguments[1..]].concat()).ok()
     }
 
     #[track_caller]
