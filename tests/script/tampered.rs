@@ -2,16 +2,18 @@
 
 use super::bench::Bench;
 
-/// `a.pk` with two secrets, and where the archive has the object that a revision names.
-fn two(bench: &Bench) -> impl Fn(&str) -> String {
+/// Puts two secrets into `a.pk` and extracts it.
+fn two(bench: &Bench) {
     bench.put("one", b"the first value");
     bench.put("two", b"the other value");
     bench.put("two", b"the other value, again");
     bench.extracted();
-    |revision: &str| {
-        let oid = bench.git(&["--git-dir=repository", "rev-parse", revision]);
-        format!("objects/{}/{}", &oid[..2], &oid[2..])
-    }
+}
+
+/// The member of the archive that holds what a revision names.
+fn object(bench: &Bench, revision: &str) -> String {
+    let oid = bench.git(&["--git-dir=repository", "rev-parse", revision]);
+    format!("objects/{}/{}", &oid[..2], &oid[2..])
 }
 
 /// The reference of a secret.
@@ -23,9 +25,14 @@ fn branch(bench: &Bench, path: &str) -> String {
 #[test]
 fn a_flipped_bit_anywhere_is_found() {
     let bench = Bench::new();
-    let object = two(&bench);
-    let value = object(&format!("{}:value.pgp", branch(&bench, "one")));
-    for member in [value.clone(), object(&branch(&bench, "one")), object("keynode"), object("keynode~1:change.pgp")] {
+    two(&bench);
+    let value = object(&bench, &format!("{}:value.pgp", branch(&bench, "one")));
+    for member in [
+        value.clone(),
+        object(&bench, &branch(&bench, "one")),
+        object(&bench, "keynode"),
+        object(&bench, "keynode~1:change.pgp"),
+    ] {
         for position in [1, 3, 7] {
             let flip = |path: &str, data: &mut Vec<u8>| {
                 if path == member {
@@ -46,8 +53,8 @@ fn a_flipped_bit_anywhere_is_found() {
 #[test]
 fn a_swapped_blob_is_found() {
     let bench = Bench::new();
-    let object = two(&bench);
-    let [one, two] = ["one", "two"].map(|path| object(&format!("{}:value.pgp", branch(&bench, path))));
+    two(&bench);
+    let [one, two] = ["one", "two"].map(|path| object(&bench, &format!("{}:value.pgp", branch(&bench, path))));
     let other = std::fs::read(bench.path("repository").join(&two)).unwrap();
     bench.rebuilt(
         "b.pk",
