@@ -52,12 +52,11 @@ fn put(keynode: &Keynode, values: &mut Values, name: &str, value: &str) {
     let attributes = Attributes::new(0o600);
     let sealed = keynode.seal(present.unwrap_or_else(ItemId::random), &value).unwrap();
     let mut transaction = keynode.begin().unwrap();
-    match present {
-        Some(_) => transaction.write(sealed, Session::random(), attributes.mtime).unwrap(),
-        None => {
-            let name = Name::new(name.as_bytes()).unwrap();
-            transaction.create_secret(ItemId::ROOT, &name, attributes, sealed, Session::random()).unwrap();
-        }
+    if present.is_some() {
+        transaction.write(sealed, Session::random(), attributes.mtime).unwrap();
+    } else {
+        let name = Name::new(name.as_bytes()).unwrap();
+        transaction.create_secret(ItemId::ROOT, &name, attributes, sealed, Session::random()).unwrap();
     }
     transaction.commit().unwrap();
     values.entry(name.to_owned()).or_default().push(value);
