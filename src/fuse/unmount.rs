@@ -50,7 +50,8 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
 /// # Errors
 /// It cannot be unmounted.
 pub fn clear_dead(mount_point: &Path) -> Result<()> {
-    if !matches!(rustix::fs::stat(mount_point), Err(Errno::NOTCONN)) {
+    // Attributes may be cached still; this always asks.
+    if !matches!(rustix::fs::statfs(mount_point), Err(Errno::NOTCONN)) {
         return Ok(());
     }
     let path = absolute(mount_point)?;
