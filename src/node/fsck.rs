@@ -92,20 +92,19 @@ pub fn fsck(path: &Path, key: Option<&NodeKey>) -> Result<Report> {
         report.add(Severity::Error, path.display(), problem);
     }
     if let Tail::Unfinished { from, to } = archive.tail() {
-        match key {
-            Some(key) => match archive.judge_tail(&signed_by(key.certificate()), None) {
+        if let Some(key) = key {
+            match archive.judge_tail(&signed_by(key.certificate()), None) {
                 Ok(()) => {
                     let what =
                         format!("bytes {from} to {to} are an unfinished transaction; the next write cuts it off");
                     report.add(Severity::Note, path.display(), what);
                 }
                 Err(error) => report.error(path.display(), &error),
-            },
-            None => {
-                let what =
-                    format!("bytes {from} to {to} do not verify: a torn transaction, or damage; the key tells which");
-                report.add(Severity::Error, path.display(), what);
             }
+        } else {
+            let what =
+                format!("bytes {from} to {to} do not verify: a torn transaction, or damage; the key tells which");
+            report.add(Severity::Error, path.display(), what);
         }
     }
     if let Err(error) = slots(&archive) {
