@@ -23,4 +23,4 @@ mod workers;
 
 pub use options::MountOptions;
 pub use serve::serve;
-pub use unmount::unmount;
+pub use unmount::{clear_dead, unmount};

@@ -45,6 +45,7 @@ impl Mount {
             return Err(Error::new(Kind::Invalid, format!("mounted already at {}", mount.point.display()))
                 .hint("name the keynode's file to mount it twice"));
         }
+        fuse::clear_dead(&self.directory)?;
         if !self.directory.is_dir() {
             let what = self.directory.display();
             return Err(match self.directory.symlink_metadata() {
