@@ -13,7 +13,7 @@
 //! | `context` | general options, opening |
 //! | `edit`, `history`, `plan` | steps that several commands share |
 //! | `scan`, `export_tree`, `export_tar`, `new_file`, `mounted` | the host's side |
-//! | [`output`], [`exit`], `progress`, `verbosity`, `quantity` | what people and programs get to see |
+//! | [`output`], [`exit`], `progress`, `verbosity`, `syslog`, `quantity` | what people and programs get to see |
 
 // Documentation of options and commands is their help text, where backticks would be in the way.
 #![allow(clippy::doc_markdown)]
@@ -37,6 +37,7 @@ mod progress;
 mod prompt;
 mod quantity;
 mod scan;
+mod syslog;
 mod unlock;
 mod verbosity;
 

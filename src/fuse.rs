@@ -6,6 +6,7 @@
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
+//! | `workers` | threads for requests that may have to wait |
 //! | `signals`, `watch` | what wakes a mount besides requests |
 //! | `unmount` | `pkfs umount` |
 //! | [`daemon`] | a mount in the background |
@@ -18,7 +19,8 @@ mod serve;
 mod signals;
 mod unmount;
 mod watch;
+mod workers;
 
 pub use options::MountOptions;
 pub use serve::serve;
-pub use unmount::unmount;
+pub use unmount::{clear_dead, unmount};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// Whatever is freed is wiped before: copies of secrets that libraries make on the heap do not stay.
 #[global_allocator]
-static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+static ALLOCATOR: pkfs::crypto::memory::WipingAllocator = pkfs::crypto::memory::WipingAllocator;
 
 fn main() -> ExitCode {
     pkfs::crypto::process::harden_process();

@@ -125,7 +125,9 @@ impl Record {
         let contents = versions(mount, path, self.checked.saturating_sub(1));
         let mut found: Vec<(usize, &String)> = Vec::new();
         for content in &contents {
-            let at = self.find(content).unwrap_or_else(|| panic!("{path}: nobody wrote {content:?}"));
+            let at = self.find(content);
+            assert!(at.is_some(), "{path}: nobody wrote {content:?}");
+            let at = at.unwrap();
             assert!(found.last().is_none_or(|(last, _)| *last < at), "{path}: {content} is out of order");
             found.push((at, content));
         }

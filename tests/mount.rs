@@ -190,6 +190,20 @@ fn a_busy_mount_says_who_holds_it() {
 }
 
 #[test]
+fn the_end_of_one_mount_leaves_the_next_one_alone() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.put("a", "one");
+    for _ in 0..20 {
+        bench.pkfs(&["mount", "app.pk", "m"]);
+        assert_eq!(fs::read_to_string(bench.path("m/a")).unwrap(), "one");
+        bench.pkfs(&["umount", "m"]);
+    }
+}
+
+#[test]
 fn in_the_background_it_is_ready_when_the_command_returns() {
     if !can_mount() {
         return;

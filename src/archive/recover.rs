@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::file::Archive;
 use super::lock::{Health, WriteLock};
 use super::member::{BLOCK, Found, Member, Name, parse_header};
 use super::object::{commit_links, hash_object};
@@ -51,7 +52,7 @@ impl WriteLock {
             }
             Tail::Clean => return Ok(Recovery::Clean),
         };
-        self.judge(from, to, accept, remembered)?;
+        self.archive.judge(from, to, accept, remembered)?;
         let mut at = from;
         while at < to {
             let chunk = read_range(&self.file, at, usize::try_from((to - at).min(1 << 20)).unwrap_or_default())
@@ -64,26 +65,40 @@ impl WriteLock {
         self.archive.set_synced();
         Ok(Recovery::Cut { from, to })
     }
+}
+
+impl Archive {
+    /// Whether what follows the last acknowledged transaction is at most one that was torn. `accept` and `remembered` are those of
+    /// [`WriteLock::recover`].
+    ///
+    /// # Errors
+    /// `Damaged` where more than that is lost.
+    pub fn judge_tail(&self, accept: &dyn Fn(&Object) -> bool, remembered: Option<&Oid>) -> Result<()> {
+        match *self.tail() {
+            Tail::Clean => Ok(()),
+            Tail::Unfinished { from, to } => self.judge(from, to, accept, remembered),
+        }
+    }
 
     /// Fails unless what stands in these bytes is one transaction at most.
     fn judge(&self, from: u64, to: u64, accept: &dyn Fn(&Object) -> bool, remembered: Option<&Oid>) -> Result<()> {
         let damaged = |what: &str| {
-            Error::damaged(format!("{} is damaged at offset {from}: {what}", self.path.display()))
+            Error::damaged(format!("{} is damaged at offset {from}: {what}", self.path().display()))
                 .hint("pkfs fsck --repair")
         };
-        let found = self.search(from, to).map_err(|e| e.at(self.path.display()))?;
+        let found = self.search(from, to).map_err(|e| e.at(self.path().display()))?;
         if remembered.is_some_and(|oid| found.names.contains(oid)) {
             return Err(damaged("a transaction that is known to be whole does not verify any more"));
         }
         let mut closings = 0;
         for (name, oid) in &found.closings {
             let commit = match found.commits.get(oid) {
-                Some(member) => read_loose(&self.file, member.into()).ok(),
-                None => self.archive.object(oid).ok().flatten(),
+                Some(member) => read_loose(self.file(), member.into()).ok(),
+                None => self.object(oid).ok().flatten(),
             };
             let Some(commit) = commit.filter(|c| accept(c)) else { continue };
             closings += 1;
-            let before = self.archive.reference(KEYNODE_REF);
+            let before = self.reference(KEYNODE_REF);
             let parents = commit_links(&commit.data).map(|(_, parents)| parents).unwrap_or_default();
             if name == KEYNODE_REF && before.is_some_and(|b| !parents.contains(&b)) {
                 return Err(damaged("transactions before the last are missing"));
@@ -98,7 +113,7 @@ impl WriteLock {
     /// Looks at every block for members that can be made out.
     fn search(&self, from: u64, to: u64) -> Result<Doubtful> {
         let mut found = Doubtful::default();
-        let mut window = Window::new(&self.file, to);
+        let mut window = Window::new(self.file(), to);
         let mut at = from;
         // Members that are whole do not overlap, so that no honest file makes this more than what there is to read.
         let mut budget = 4 * (to - from);
@@ -116,7 +131,7 @@ impl WriteLock {
                         Error::damaged("its end is made so that it cannot be told from a whole one")
                             .hint("pkfs fsck --repair")
                     })?;
-                    let object = match read_loose(&self.file, (&member).into()) {
+                    let object = match read_loose(self.file(), (&member).into()) {
                         Err(error) if error.kind() == Kind::Failed => return Err(error),
                         other => other.ok().filter(|o| hash_object(o.kind, &o.data) == *oid),
                     };

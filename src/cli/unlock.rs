@@ -84,16 +84,6 @@ impl UnlockArgs {
         ask(sealed)
     }
 
-    /// The node's own key as `--key` gives it, for a keynode whose slots cannot be read.
-    ///
-    /// # Errors
-    ///
-    /// The file cannot be read, or holds another kind of key.
-    pub(super) fn own_key(&self) -> Result<Option<NodeKey>> {
-        let Some(path) = &self.key else { return Ok(None) };
-        user_key(path, self.given_passphrase()?, true)?.as_node_key().map(Some).map_err(|e| e.at(path.display()))
-    }
-
     fn with_given(&self, sealed: &SealedKeynode) -> Result<NodeKey> {
         let passphrase = self.given_passphrase()?;
         match (&self.key, passphrase) {

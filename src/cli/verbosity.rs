@@ -1,8 +1,47 @@
-//! What is logged: `-q`, `-v` and `RUST_LOG`, all to standard error.
+//! What is logged: `-q`, `-v` and `RUST_LOG`. It goes to standard error; to the system's log once a mount is in the
+//! background.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use super::syslog;
+
+/// Whether nobody looks at standard error any more.
+static DETACHED: AtomicBool = AtomicBool::new(false);
+
+/// Writes to either place.
+struct Logger(env_logger::Logger);
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !DETACHED.load(Ordering::Relaxed) {
+            self.0.log(record);
+        } else if self.0.matches(record) {
+            syslog::write(record.level(), &plain(record));
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+/// From here on the log goes to the system's.
+pub(super) fn detach() {
+    syslog::open();
+    DETACHED.store(true, Ordering::Relaxed);
+}
+
+/// The text without what would break the line or steer a terminal.
+fn plain(record: &Record<'_>) -> String {
+    record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
 
 /// Starts the log. `-q` leaves errors, `-v` adds notes, `-vv` what happens, `-vvv` everything; `RUST_LOG` decides
 /// when neither is given.
@@ -27,9 +66,12 @@ pub(super) fn start(quiet: bool, verbose: u8) {
             Level::Debug => "debug: ",
             Level::Trace => "trace: ",
         };
-        let text: String = record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(out, "pkfs: {level}{text}")
+        writeln!(out, "pkfs: {level}{}", plain(record))
     });
+    let logger = log.build();
+    let most = logger.filter();
     // A second start (in a test) changes nothing.
-    let _ = log.try_init();
+    if log::set_boxed_logger(Box::new(Logger(logger))).is_ok() {
+        log::set_max_level(most);
+    }
 }

@@ -1,8 +1,10 @@
 //! Memory for plaintext and keys: locked against swapping, kept out of core dumps and forked children, wiped when it is
 //! given up.
 
+mod allocator;
 mod block;
 
+pub use allocator::WipingAllocator;
 use std::cmp::Ordering;
 use std::fmt;
 use std::io;

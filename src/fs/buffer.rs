@@ -23,6 +23,8 @@ struct Inner {
     /// Changes made, and how many of them are committed.
     changes: u64,
     committed: u64,
+    /// A descriptor was closed since the last change, and all is committed.
+    closed: bool,
     /// The changes since the last commit come from `O_CREAT` and `O_TRUNC` alone.
     by_open: bool,
     modified: Option<Timestamp>,
@@ -73,6 +75,7 @@ impl Buffer {
                 session: Session::random(),
                 changes: u64::from(created),
                 committed: 0,
+                closed: false,
                 by_open: created,
                 modified: created.then(Timestamp::now),
             }),
@@ -200,6 +203,21 @@ impl Buffer {
         }
     }
 
+    /// Notes that a descriptor was closed.
+    pub(super) fn closed(&self) {
+        let mut inner = self.inner.lock();
+        inner.closed = inner.changes == inner.committed;
+    }
+
+    /// Notes that the file was opened for writing. Where whoever wrote last has closed it, this is another session: the
+    /// kernel may tell of the last close after the next open.
+    pub(super) fn opened(&self) {
+        let mut inner = self.inner.lock();
+        if std::mem::take(&mut inner.closed) {
+            inner.session = Session::random();
+        }
+    }
+
     /// Whether everything is committed.
     pub(super) fn is_clean(&self) -> bool {
         let inner = self.inner.lock();
@@ -225,6 +243,7 @@ impl Inner {
     /// The content, to be changed in place; a copy where somebody else still looks at it.
     fn change(&mut self) -> &mut Locked {
         self.changes += 1;
+        self.closed = false;
         self.by_open = false;
         self.modified = Some(Timestamp::now());
         Arc::make_mut(self.content.get_or_insert_default())

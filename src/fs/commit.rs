@@ -52,8 +52,13 @@ impl FileSystem {
 
     /// Decides what is to be committed, and under which id.
     fn plan(&self, ino: Ino, buffer: &Buffer, occasion: Occasion) -> Result<Option<Plan>> {
-        let (id, aside, snapshot) = {
+        let (id, aside, snapshot, unsaved) = {
             let state = self.state.lock();
+            // Another writer has opened it meanwhile, and may have truncated it: that is for its own close to settle.
+            let occasion = match occasion {
+                Occasion::Release if state.inodes.get(ino)?.writers > 0 => Occasion::Flush,
+                occasion => occasion,
+            };
             let Some(id) = state.commits_to(ino)? else { return Ok(None) };
             if let Some(item) = state.memory.get(id) {
                 let due = match item.class {
@@ -67,9 +72,9 @@ impl FileSystem {
             }
             let aside = state.aside(id);
             let id = aside.as_ref().map_or(id, |(aside, _)| *aside);
-            (id, aside, state.snapshot.clone())
+            let Some(unsaved) = buffer.unsaved(occasion) else { return Ok(None) };
+            (id, aside, state.snapshot.clone(), unsaved)
         };
-        let Some(unsaved) = buffer.unsaved(occasion) else { return Ok(None) };
         let aside = match aside {
             Some((id, name)) => {
                 let attributes = snapshot.namespace().item(id).map_or_else(|| Attributes::new(0o600), |i| i.attributes);
@@ -166,9 +171,19 @@ impl FileSystem {
 
     /// Begins a transaction; what others have changed until now is adopted.
     pub(super) fn begin(&self, writer: &Writer<'_>) -> Result<Transaction<'_>> {
-        let transaction = self.keynode.begin()?;
+        let transaction = self.keynode.begin().map_err(|error| self.not_a_name(error))?;
         self.adopt(writer, self.keynode.snapshot());
         Ok(transaction)
+    }
+
+    /// What is missing is not what the caller named, but the keynode.
+    fn not_a_name(&self, error: Error) -> Error {
+        if error.kind() != Kind::NotFound {
+            return error;
+        }
+        Error::new(Kind::Failed, format!("{} is gone", self.keynode.path().display()))
+            .hint("put it back, and what was written is saved; what was verified before can still be read")
+            .because(error)
     }
 
     /// Edits, adds the attributes that are on their way, commits, and adopts the result in one step.

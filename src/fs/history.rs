@@ -107,7 +107,7 @@ impl FileSystem {
             What::Path { path, secret } => self.child_of_path(path, *secret, name),
             What::Then { snapshot, id } => {
                 let child = snapshot.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
-                Place::then("", snapshot.clone(), child)
+                self.then("", snapshot.clone(), child)
             }
             What::Version { .. } | What::Log(_) | What::Listed(_) => Err(not_a_directory()),
         }
@@ -119,7 +119,7 @@ impl FileSystem {
             && let Some(date) = text.strip_prefix('@')
         {
             let when = Timestamp::parse_span_end(date).map_err(|_| nothing())?;
-            return Place::then(date, self.keynode.snapshot_at(when)?, ItemId::ROOT);
+            return self.then(date, self.keynode.snapshot_at(when)?, ItemId::ROOT);
         }
         let snapshot = self.state.lock().snapshot.clone();
         let namespace = snapshot.namespace();
@@ -213,10 +213,30 @@ impl FileSystem {
     fn version_place(&self, snapshot: &Arc<Snapshot>, id: ItemId, version: Version) -> Result<Place> {
         let size = self.version_size(snapshot, id, &version)?;
         let date = version.date;
-        let attributes = Attributes { mtime: date, atime: date, ctime: date, ..file_attributes(snapshot, id) };
+        let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let key = format!("{id}/{}/{}", version.number, version.commit.oid);
         let what = What::Version { id, version, snapshot: snapshot.clone() };
         Ok(Place { key, what, attributes, size })
+    }
+
+    /// A version is readable to those who may read the secret now, a change of that on its way included; of a deleted
+    /// one, to the owner of the whole.
+    fn version_attributes(&self, snapshot: &Snapshot, id: ItemId) -> Attributes {
+        let Some(item) = living(snapshot.namespace(), id) else {
+            return Attributes { mode: 0o400, ..snapshot.namespace().root().attributes };
+        };
+        let present = self.state.lock().memory.effective(id, item.attributes);
+        Attributes { mode: present.mode & 0o444, ..present }
+    }
+
+    /// The tree as it stood once: nothing in it is open to more than it is now.
+    fn then(&self, date: &str, snapshot: Arc<Snapshot>, id: ItemId) -> Result<Place> {
+        let mut place = Place::then(date, snapshot, id)?;
+        let state = self.state.lock();
+        if let Some(item) = living(state.snapshot.namespace(), id) {
+            place.attributes.mode &= state.memory.effective(id, item.attributes).mode;
+        }
+        Ok(place)
     }
 
     /// Bytes of a version: known for the head, else by decrypting it.
@@ -239,7 +259,7 @@ impl FileSystem {
         let (date, newest) = versions
             .last()
             .map_or_else(|| (snapshot.date(), String::new()), |version| (version.date, version.commit.oid.to_string()));
-        let attributes = Attributes { mtime: date, atime: date, ctime: date, ..file_attributes(snapshot, id) };
+        let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let size = text.len() as u64;
         let what = What::Log(Arc::new(Locked::from_slice(text.as_bytes())));
         Ok(Place { key: format!("{id}/log/{newest}"), what, attributes, size })
@@ -310,15 +330,6 @@ fn head(snapshot: &Snapshot, id: ItemId) -> Option<(CommitRef, u64)> {
         Content::Secret(secret) => Some((secret.head()?.commit, secret.size())),
         _ => None,
     }
-}
-
-/// A version is readable to those who may read the secret now; of a deleted one, to the owner of the whole.
-fn file_attributes(snapshot: &Snapshot, id: ItemId) -> Attributes {
-    let namespace = snapshot.namespace();
-    living(namespace, id).map_or_else(
-        || Attributes { mode: 0o400, ..namespace.root().attributes },
-        |item| Attributes { mode: item.attributes.mode & 0o444, ..item.attributes },
-    )
 }
 
 /// Who may read may search.

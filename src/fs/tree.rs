@@ -47,9 +47,11 @@ impl FileSystem {
                 Directory::Place(place) => place,
             }
         };
-        let found = Arc::new(self.history_child(&place, &name)?);
+        let found = Node::Place(Arc::new(self.history_child(&place, &name)?));
         let mut state = self.state.lock();
-        let ino = state.inodes.look_up(&Node::Place(found));
+        let ino = state.inodes.look_up(&found);
+        // Who may read it may have changed since it was looked up before.
+        state.inodes.get_mut(ino)?.node = found;
         Ok(Entry { stat: state.stat(ino)?, keep: false })
     }
 

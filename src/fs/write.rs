@@ -78,6 +78,7 @@ impl FileSystem {
         if open.write {
             inode.writers += 1;
             let buffer = inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone();
+            buffer.opened();
             if open.truncate {
                 let (mut set, now) = (SetAttributes::default(), Timestamp::now());
                 if stat.size > 0 {
@@ -138,7 +139,11 @@ impl FileSystem {
     /// # Errors
     /// What committing brings; the content stays unsaved then, for another try.
     pub fn flush(&self, ino: Ino) -> Result<()> {
-        self.commit(ino, Occasion::Flush)
+        self.commit(ino, Occasion::Flush)?;
+        if let Some(buffer) = &self.state.lock().inodes.get(ino)?.buffer {
+            buffer.closed();
+        }
+        Ok(())
     }
 
     /// fsync(2): content and attributes are on disk afterwards.
@@ -163,12 +168,18 @@ impl FileSystem {
     /// # Errors
     /// As for [`Self::flush`]; the handle is closed all the same.
     pub fn release(&self, handle: HandleId) -> Result<()> {
-        let Some(handle) = self.state.lock().handles.close(handle) else { return Ok(()) };
+        let handle = {
+            let mut state = self.state.lock();
+            let Some(handle) = state.handles.close(handle) else { return Ok(()) };
+            if let Ok(inode) = state.inodes.get_mut(handle.ino) {
+                inode.writers = inode.writers.saturating_sub(u32::from(handle.writes));
+            }
+            handle
+        };
         let saved = if handle.writes { self.commit(handle.ino, Occasion::Release) } else { Ok(()) };
         let mut state = self.state.lock();
         if let Ok(inode) = state.inodes.get_mut(handle.ino) {
             inode.opens = inode.opens.saturating_sub(1);
-            inode.writers = inode.writers.saturating_sub(u32::from(handle.writes));
             if let (true, Node::Item(id)) = (handle.writes, &inode.node) {
                 let id = *id;
                 state.memory.written(id);

@@ -18,8 +18,9 @@ use log::{Level, debug, error, log, log_enabled};
 
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
 use super::unmount::SETTLE;
+use super::workers::Workers;
 use crate::error::Result;
-use crate::fs::{self, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
+use crate::fs::{self, Caller, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
 
 /// Until the kernel is told otherwise.
 const LONG: Duration = Duration::from_secs(100_000);
@@ -34,17 +35,34 @@ const HOLE: i32 = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE;
 /// Answers requests from a file system.
 pub(super) struct Adapter {
     fs: Arc<FileSystem>,
+    workers: Workers,
     /// Answer opens with ENOSYS: the kernel then never asks again.
     no_open: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<FileSystem>) -> Self {
+    pub(super) fn new(fs: Arc<FileSystem>) -> io::Result<Self> {
         let no_open = !fs.is_writable();
-        Self { fs, no_open }
+        Ok(Self { fs, workers: Workers::start()?, no_open })
     }
 
-    /// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
+    /// As [`Self::handle`], for what may wait for the file: the answer comes from another thread.
+    fn change<T>(
+        &self,
+        request: &Request,
+        (operation, ino, name): (&'static str, INodeNo, Option<&OsStr>),
+        work: impl FnOnce(&FileSystem, &[u8], Caller) -> Result<T> + Send + 'static,
+        answer: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        let (fs, who, name) = (self.fs.clone(), caller(request), name.map(OsStr::to_owned));
+        self.workers.run(move || {
+            let name = name.as_deref();
+            let bytes = name.map(OsStr::as_bytes).unwrap_or_default();
+            answer(handle(&fs, who, operation, ino, name, |fs| work(fs, bytes, who)));
+        });
+    }
+
+    /// Does what a request asks and logs it.
     fn handle<T>(
         &self,
         request: &Request,
@@ -53,34 +71,45 @@ impl Adapter {
         name: Option<&OsStr>,
         work: impl FnOnce(&FileSystem) -> Result<T>,
     ) -> Result<T, Errno> {
-        let started = log_enabled!(Level::Debug).then(Instant::now);
-        let what = || self.fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
-        let who = caller(request);
-        match catch_unwind(AssertUnwindSafe(|| work(&self.fs))) {
-            Ok(Ok(value)) => {
-                if let Some(started) = started {
-                    debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
-                }
-                Ok(value)
-            }
-            Ok(Err(error)) => {
-                let errno = Errno::from_i32(fs::errno(error.kind()));
-                let level = fs::level(error.kind());
-                if log_enabled!(level) {
-                    let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-                    log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
-                }
-                Err(errno)
-            }
-            Err(_) => {
-                error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
-                Err(Errno::EIO)
-            }
-        }
+        handle(&self.fs, caller(request), operation, ino, name, work)
     }
 
     fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
         self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
+    }
+}
+
+/// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
+fn handle<T>(
+    fs: &FileSystem,
+    who: Caller,
+    operation: &str,
+    ino: INodeNo,
+    name: Option<&OsStr>,
+    work: impl FnOnce(&FileSystem) -> Result<T>,
+) -> Result<T, Errno> {
+    let started = log_enabled!(Level::Debug).then(Instant::now);
+    let what = || fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
+    match catch_unwind(AssertUnwindSafe(|| work(fs))) {
+        Ok(Ok(value)) => {
+            if let Some(started) = started {
+                debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
+            }
+            Ok(value)
+        }
+        Ok(Err(error)) => {
+            let errno = Errno::from_i32(fs::errno(error.kind()));
+            let level = fs::level(error.kind());
+            if log_enabled!(level) {
+                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
+                log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
+            }
+            Err(errno)
+        }
+        Err(_) => {
+            error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
+            Err(Errno::EIO)
+        }
     }
 }
 
@@ -174,7 +203,12 @@ impl Filesystem for Adapter {
     ) {
         let mode = mode.map(|mode| mode & 0o7777);
         let set = SetAttributes { mode, uid, gid, size, atime: atime.map(time), mtime: mtime.map(time) };
-        answer_attributes(reply, self.handle(request, "setattr", ino, None, |fs| fs.setattr(Ino(ino.0), &set)));
+        let work = move |fs: &FileSystem| fs.setattr(Ino(ino.0), &set);
+        if size.is_none() {
+            return answer_attributes(reply, self.handle(request, "setattr", ino, None, work));
+        }
+        let answer = |done| answer_attributes(reply, done);
+        self.change(request, ("setattr", ino, None), move |fs, _, _| work(fs), answer);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
@@ -195,34 +229,29 @@ impl Filesystem for Adapter {
         reply: ReplyEntry,
     ) {
         let Some(kind) = made_by_mknod(mode) else { return reply.error(Errno::EPERM) };
-        let made = self.handle(request, "mknod", parent, Some(name), |fs| {
-            fs.mknod(Ino(parent.0), name.as_bytes(), kind, mode, caller(request))
-        });
-        answer_entry(reply, made);
+        let work = move |fs: &FileSystem, name: &[u8], who| fs.mknod(Ino(parent.0), name, kind, mode, who);
+        self.change(request, ("mknod", parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let made = self.handle(request, "mkdir", parent, Some(name), |fs| {
-            fs.mkdir(Ino(parent.0), name.as_bytes(), mode, caller(request))
-        });
-        answer_entry(reply, made);
+        let work = move |fs: &FileSystem, name: &[u8], who| fs.mkdir(Ino(parent.0), name, mode, who);
+        self.change(request, ("mkdir", parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.handle(request, "unlink", parent, Some(name), |fs| fs.unlink(Ino(parent.0), name.as_bytes()));
-        answer(reply, done);
+        let work = move |fs: &FileSystem, name: &[u8], _| fs.unlink(Ino(parent.0), name);
+        self.change(request, ("unlink", parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let done = self.handle(request, "rmdir", parent, Some(name), |fs| fs.rmdir(Ino(parent.0), name.as_bytes()));
-        answer(reply, done);
+        let work = move |fs: &FileSystem, name: &[u8], _| fs.rmdir(Ino(parent.0), name);
+        self.change(request, ("rmdir", parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let made = self.handle(request, "symlink", parent, Some(name), |fs| {
-            fs.symlink(Ino(parent.0), name.as_bytes(), target.as_os_str().as_bytes(), caller(request))
-        });
-        answer_entry(reply, made);
+        let target = target.as_os_str().as_bytes().to_vec();
+        let work = move |fs: &FileSystem, name: &[u8], who| fs.symlink(Ino(parent.0), name, &target, who);
+        self.change(request, ("symlink", parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn rename(
@@ -236,17 +265,15 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
-        let done = self.handle(request, "rename", parent, Some(name), |fs| {
-            fs.rename(Ino(parent.0), name.as_bytes(), Ino(new_parent.0), new_name.as_bytes(), mode)
-        });
-        answer(reply, done);
+        let new_name = new_name.as_bytes().to_vec();
+        let work =
+            move |fs: &FileSystem, name: &[u8], _| fs.rename(Ino(parent.0), name, Ino(new_parent.0), &new_name, mode);
+        self.change(request, ("rename", parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
-        let made = self.handle(request, "link", new_parent, Some(new_name), |fs| {
-            fs.link(Ino(ino.0), Ino(new_parent.0), new_name.as_bytes())
-        });
-        answer_entry(reply, made);
+        let work = move |fs: &FileSystem, name: &[u8], _| fs.link(Ino(ino.0), Ino(new_parent.0), name);
+        self.change(request, ("link", new_parent, Some(new_name)), work, |made| answer_entry(reply, made));
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -300,7 +327,8 @@ impl Filesystem for Adapter {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        answer(reply, self.handle(request, "flush", ino, None, |fs| fs.flush(Ino(ino.0))));
+        let work = move |fs: &FileSystem, _: &[u8], _| fs.flush(Ino(ino.0));
+        self.change(request, ("flush", ino, None), work, |done| answer(reply, done));
     }
 
     fn release(
@@ -308,16 +336,21 @@ impl Filesystem for Adapter {
         request: &Request,
         ino: INodeNo,
         fh: FileHandle,
-        _flags: OpenFlags,
+        flags: OpenFlags,
         _owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        answer(reply, self.handle(request, "release", ino, None, |fs| fs.release(HandleId(fh.0))));
+        let work = move |fs: &FileSystem| fs.release(HandleId(fh.0));
+        if !open_mode(flags.0).write {
+            return answer(reply, self.handle(request, "release", ino, None, work));
+        }
+        self.change(request, ("release", ino, None), move |fs, _, _| work(fs), |done| answer(reply, done));
     }
 
     fn fsync(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        answer(reply, self.handle(request, "fsync", ino, None, |fs| fs.fsync(Ino(ino.0))));
+        let work = move |fs: &FileSystem, _: &[u8], _| fs.fsync(Ino(ino.0));
+        self.change(request, ("fsync", ino, None), work, |done| answer(reply, done));
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
@@ -382,7 +415,8 @@ impl Filesystem for Adapter {
     }
 
     fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        answer(reply, self.handle(request, "fsyncdir", ino, None, FileSystem::fsync_attributes));
+        let work = |fs: &FileSystem, _: &[u8], _| fs.fsync_attributes();
+        self.change(request, ("fsyncdir", ino, None), work, |done| answer(reply, done));
     }
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
@@ -454,10 +488,11 @@ impl Filesystem for Adapter {
         if command != SETTLE {
             return reply.error(Errno::ENOTTY);
         }
-        match self.handle(request, "settle", ino, None, FileSystem::settle_all) {
+        let work = |fs: &FileSystem, _: &[u8], _| fs.settle_all();
+        self.change(request, ("settle", ino, None), work, |done| match done {
             Ok(()) => reply.ioctl(0, &[]),
             Err(errno) => reply.error(errno),
-        }
+        });
     }
 
     // What follows is left to the kernel: it stops asking after the first ENOSYS.

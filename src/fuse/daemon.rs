@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use log::error;
 use parking_lot::Mutex;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, setsid, waitpid};
@@ -48,18 +49,17 @@ pub struct Ready(Arc<Line>);
 struct Line(Mutex<Option<File>>);
 
 impl Line {
-    /// A zero byte, then nothing or an error.
-    fn say(&self, error: &[u8]) {
-        if let Some(mut pipe) = self.0.lock().take() {
-            // A parent that is gone needs no word.
-            let _ = pipe.write_all(&[&[0], error].concat());
-        }
+    /// A zero byte, then nothing or an error. False: the one word was said already.
+    fn say(&self, error: &[u8]) -> bool {
+        let Some(mut pipe) = self.0.lock().take() else { return false };
+        // A parent that is gone needs no word.
+        let _ = pipe.write_all(&[&[0], error].concat());
+        true
     }
 }
 
 impl Ready {
-    /// Lets the parent go. From here on the process has no terminal: its output goes nowhere, the log to wherever the
-    /// logger was set up to write.
+    /// Lets the parent go. From here on the process has no terminal, and its output goes nowhere.
     pub fn ready(self) {
         // Where any of this fails, the mount serves all the same.
         let _ = setsid();
@@ -106,7 +106,9 @@ fn child(run: impl FnOnce(Ready) -> Result<()>, to_parent: OwnedFd) -> i32 {
     match run(Ready(line.clone())) {
         Ok(()) => 0,
         Err(error) => {
-            line.say(&encode(&error));
+            if !line.say(&encode(&error)) {
+                error!("{error}");
+            }
             i32::from(error.kind().exit_status())
         }
     }

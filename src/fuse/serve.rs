@@ -2,22 +2,23 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fuser::{INodeNo, Notifier, Session, SessionUnmounter};
+use fuser::{INodeNo, Notifier, Session};
 use log::{info, warn};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::mount::UnmountFlags;
+use rustix::fs::Access;
 use rustix::time::Timespec;
 
 use super::MountOptions;
 use super::adapter::Adapter;
 use super::signals::Signals;
-use super::unmount::is_mounted;
+use super::unmount::{detach, is_mounted};
 use super::watch::Watch;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{FileSystem, Notice};
@@ -53,19 +54,21 @@ pub fn serve(
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
     let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
-    let mut session = Session::new(Adapter::new(fs.clone()), &mount_point, &options.for_session())
+    let adapter = Adapter::new(fs.clone())
+        .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
+    let session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;
-    let unmounter = session.unmount_callable();
-    let mut mounted = Mounted { fs, mount_point, unmounter, signals, watch, troubled: false };
+    let mut mounted = Mounted { fs, mount_point, signals, watch, troubled: false };
     spawn("notices", notices(mounted.fs.notices(), session.notifier()))?;
     let ended = Arc::new(
         eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::new(Kind::Failed, "cannot start").because(error))?,
     );
     let (result, outcome) = mpsc::channel();
     let wake = ended.clone();
+    let session = start(session).map_err(|error| cannot_mount(&mounted.mount_point, error))?;
     spawn("session", move || {
         // Whoever waits may have given up.
-        let _ = result.send(session.run());
+        let _ = result.send(session.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
         let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
     })?;
     ready();
@@ -82,7 +85,6 @@ pub fn serve(
 struct Mounted {
     fs: Arc<FileSystem>,
     mount_point: std::path::PathBuf,
-    unmounter: SessionUnmounter,
     signals: Signals,
     watch: Option<Watch>,
     /// Whether the last look at the file or the last commit in the background failed: said once.
@@ -130,14 +132,20 @@ impl Mounted {
         }
     }
 
-    /// Takes the mount out of the tree, even if files are open: those live until the process ends.
-    fn unmount(&mut self) {
-        if self.unmounter.unmount().is_err()
-            && let Err(error) = rustix::mount::unmount(&self.mount_point, UnmountFlags::DETACH)
-        {
-            warn!("{}: cannot be unmounted: {error}", self.mount_point.display());
+    fn unmount(&self) {
+        if let Err(error) = detach(&self.mount_point) {
+            warn!("{error}");
         }
     }
+}
+
+/// Answers requests from now on, without fuser's own unmounting at the end: after somebody else has unmounted it, that of
+/// version 0.18 unmounts whatever was mounted in its place since.
+fn start(session: Session<Adapter>) -> io::Result<JoinHandle<io::Result<()>>> {
+    let mut background = session.spawn()?;
+    let running = mem::replace(&mut background.guard, thread::spawn(|| Ok(())));
+    mem::forget(background);
+    Ok(running)
 }
 
 /// Passes on to the kernel what it must hear. It may wait for a request, so no request ever waits for it.
@@ -163,6 +171,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
         .map_err(|error| Error::new(Kind::Failed, "cannot start a thread").because(error))
 }
 
+/// Whether this process may not open the device; on most machines everybody may.
+fn device_is_closed() -> bool {
+    rustix::fs::access("/dev/fuse", Access::READ_OK | Access::WRITE_OK).is_err()
+}
+
 fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
     if error.to_string().contains("user_allow_other") {
         return Error::new(Kind::NotPermitted, "allow_other is not permitted to users")
@@ -173,6 +186,10 @@ fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
         io::ErrorKind::NotFound if !Path::new("/dev/fuse").exists() => {
             Error::new(Kind::Failed, "this machine has no /dev/fuse")
                 .hint("modprobe fuse; in a container: --device /dev/fuse")
+        }
+        io::ErrorKind::PermissionDenied if device_is_closed() => {
+            Error::new(Kind::NotPermitted, "this user may not open /dev/fuse")
+                .hint("root can allow it: chmod 666 /dev/fuse, which is usual")
         }
         _ => Error::new(Kind::Failed, format!("cannot mount on {}", mount_point.display()))
             .hint("users other than root need fusermount3 (package fuse3); -v says more"),

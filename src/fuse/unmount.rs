@@ -40,8 +40,35 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
     match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
         Err(Errno::BUSY) => Err(busy(&path)),
-        Err(Errno::PERM) => by_fusermount(&path),
+        Err(Errno::PERM) => by_fusermount(&path, &["-u"]),
         Err(error) => Err(Error::io("unmount", &path, error.into())),
+    }
+}
+
+/// Takes away the mount that a dead pkfs left behind: nothing answers there any more. Does nothing anywhere else.
+///
+/// # Errors
+/// It cannot be unmounted.
+pub fn clear_dead(mount_point: &Path) -> Result<()> {
+    // Attributes may be cached still; this always asks.
+    if !matches!(rustix::fs::statfs(mount_point), Err(Errno::NOTCONN)) {
+        return Ok(());
+    }
+    let path = absolute(mount_point)?;
+    if !is_mounted(&path) {
+        return Ok(());
+    }
+    log::warn!("{}: the mount of a pkfs that has ended without unmounting is replaced", path.display());
+    // Nobody can use what is open below it, so that busy does not count.
+    detach(&path)
+}
+
+/// Takes a mount out of the tree, even if files are open: those live until the process ends.
+pub(super) fn detach(path: &Path) -> Result<()> {
+    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(Errno::PERM) => by_fusermount(path, &["-u", "-z"]),
+        Err(error) => Err(Error::io("unmount", path, error.into())),
     }
 }
 
@@ -73,8 +100,8 @@ fn ioctl(root: &File) -> rustix::io::Result<()> {
 }
 
 /// For everybody but root.
-fn by_fusermount(path: &Path) -> Result<()> {
-    let output = Command::new("fusermount3").arg("-u").arg("--").arg(path).output().map_err(|error| {
+fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {
+    let output = Command::new("fusermount3").args(how).arg("--").arg(path).output().map_err(|error| {
         Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error)
     })?;
     if output.status.success() {
@@ -146,6 +173,9 @@ fn holders(path: &Path) -> Vec<(u32, String)> {
     let mut holders = Vec::new();
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        if pid == std::process::id() {
+            continue;
+        }
         let process = process.path();
         if holds(&process, path) {
             let name = fs::read(process.join("comm")).unwrap_or_default();

@@ -15,6 +15,7 @@ use super::log::{REFERENCE, Reader};
 use super::namespace::{Head, Namespace};
 use super::objects::{Files, commit, object, unproven_commit, value};
 use super::parallel;
+use super::recovery::signed_by;
 use super::slot::slots;
 use super::snapshot::Snapshot;
 use super::version;
@@ -91,8 +92,20 @@ pub fn fsck(path: &Path, key: Option<&NodeKey>) -> Result<Report> {
         report.add(Severity::Error, path.display(), problem);
     }
     if let Tail::Unfinished { from, to } = archive.tail() {
-        let what = format!("bytes {from} to {to} are an unfinished transaction; the next write cuts it off");
-        report.add(Severity::Note, path.display(), what);
+        if let Some(key) = key {
+            match archive.judge_tail(&signed_by(key.certificate()), None) {
+                Ok(()) => {
+                    let what =
+                        format!("bytes {from} to {to} are an unfinished transaction; the next write cuts it off");
+                    report.add(Severity::Note, path.display(), what);
+                }
+                Err(error) => report.error(path.display(), &error),
+            }
+        } else {
+            let what =
+                format!("bytes {from} to {to} do not verify: a torn transaction, or damage; the key tells which");
+            report.add(Severity::Error, path.display(), what);
+        }
     }
     if let Err(error) = slots(&archive) {
         report.error("unlock", &error);
@@ -114,7 +127,7 @@ fn check_without_key(archive: &Archive, report: &mut Report) {
     match certificate() {
         Ok(certificate) => {
             let heads = check_log(archive, &certificate, report);
-            check_branches(archive, &certificate, None, heads.into_iter().collect(), report);
+            check_branches(archive, &certificate, None, heads.into_iter().collect(), Vec::new(), report);
             report.add(Severity::Note, "messages", "not opened: that takes the keynode's key");
         }
         Err(error) => report.error(REFERENCE, &error),
@@ -130,7 +143,7 @@ fn check_with_key(archive: &Archive, key: &NodeKey, report: &mut Report) {
         Ok(snapshot) => snapshot,
         Err(error) => {
             report.error(REFERENCE, &error);
-            return check_branches(archive, certificate, Some(key), heads.into_iter().collect(), report);
+            return check_branches(archive, certificate, Some(key), heads.into_iter().collect(), Vec::new(), report);
         }
     };
     check_messages_of_log(&mut reader, &rebuilt, report);
@@ -145,7 +158,9 @@ fn check_with_key(archive: &Archive, key: &NodeKey, report: &mut Report) {
         }
     }
     check_session_keys(archive, key, namespace, &logged, report);
-    check_branches(archive, certificate, Some(key), logged, report);
+    // Secrets that the log knew once; their references go with the next compaction.
+    let forgotten = heads.into_keys().filter(|id| namespace.item(*id).is_none()).collect();
+    check_branches(archive, certificate, Some(key), logged, forgotten, report);
 }
 
 /// Every signature and digest of the log; returns the heads that it names last.
@@ -282,10 +297,11 @@ fn check_branches(
     certificate: &Certificate,
     key: Option<&NodeKey>,
     heads: Vec<(ItemId, Head)>,
+    forgotten: Vec<ItemId>,
     report: &mut Report,
 ) {
     report.secrets += heads.len();
-    let known: HashSet<String> = heads.iter().map(|(id, _)| id.reference()).collect();
+    let known: HashSet<String> = heads.iter().map(|(id, _)| *id).chain(forgotten).map(|id| id.reference()).collect();
     for (name, oid) in archive.references("refs/heads/secrets/") {
         if !known.contains(&name) {
             report.add(Severity::Warning, &name, format!("{oid} is not a secret that the log knows; it is ignored"));

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use log::info;
+use log::{info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use super::change::SecretLine;
@@ -12,6 +12,7 @@ use super::id::{CommitRef, ItemId};
 use super::log::{LogEntry, Reader};
 use super::memory::Memory;
 use super::objects::value;
+use super::recovery::signed_by;
 use super::snapshot::Snapshot;
 use super::transaction::genesis;
 use super::version::{self, Version};
@@ -45,13 +46,26 @@ pub struct InitOptions {
     pub passphrase: Option<Locked>,
 }
 
+/// Why nothing can be written.
+#[derive(Debug)]
+pub(super) struct ReadOnly {
+    pub kind: Kind,
+    pub why: String,
+}
+
+impl From<String> for ReadOnly {
+    fn from(why: String) -> Self {
+        Self { kind: Kind::ReadOnly, why }
+    }
+}
+
 /// An unlocked keynode, to be shared between threads.
 #[derive(Debug)]
 pub struct Keynode {
     pub(super) path: PathBuf,
     pub(super) key: NodeKey,
     pub(super) memory: Memory,
-    read_only: Option<String>,
+    pub(super) read_only: Option<ReadOnly>,
     state: RwLock<Arc<Snapshot>>,
     /// Held by the one transaction of this process, before the file's lock.
     pub(super) writing: Mutex<()>,
@@ -149,8 +163,16 @@ impl Keynode {
         if memory.node_at(&path).as_ref() != Some(&node) {
             memory.pin(&path, &node);
         }
-        let read_only =
-            if options.read_only { Some("it was opened read-only".to_owned()) } else { archive::unwritable(&path) };
+        let known = remembered.as_ref().map(|commit| &commit.oid);
+        let damage = archive.judge_tail(&signed_by(key.certificate()), known).err();
+        if let Some(damage) = &damage {
+            warn!("{damage}; what follows cannot be read");
+        }
+        let read_only = match damage {
+            Some(damage) => Some(ReadOnly { kind: Kind::Damaged, why: damage.to_string() }),
+            None if options.read_only => Some("it was opened read-only".to_owned().into()),
+            None => archive::unwritable(&path).map(Into::into),
+        };
         Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()) })
     }
 
@@ -166,7 +188,7 @@ impl Keynode {
 
     /// Why nothing can be written; `None` where it can.
     pub fn read_only(&self) -> Option<&str> {
-        self.read_only.as_deref()
+        self.read_only.as_ref().map(|read_only| read_only.why.as_str())
     }
 
     /// The state last seen.

@@ -234,6 +234,12 @@ impl<'a> Reader<'a> {
         Ok((files, changes.lines.len(), epoch))
     }
 
+    /// The lines of one transaction.
+    pub fn lines(&mut self, commit: &Commit) -> Result<Lines> {
+        let files = Files::read(self.archive, commit, &mut self.digests)?;
+        self.changes(&files).map(|(lines, _)| lines)
+    }
+
     /// What a transaction changed.
     fn changes(&mut self, files: &Files) -> Result<(Lines, Arc<Epoch>)> {
         let message = files.blob(self.archive, CHANGE_FILE)?;

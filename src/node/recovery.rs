@@ -7,16 +7,21 @@ use log::warn;
 use super::commit::Commit;
 use super::keynode::Keynode;
 use crate::archive::{Object, ObjectKind, Recovery, WriteLock};
+use crate::crypto::Certificate;
 use crate::error::{Error, Result};
+
+/// Whether an object is a commit that this certificate signed.
+pub(super) fn signed_by(certificate: &Certificate) -> impl Fn(&Object) -> bool {
+    move |object| {
+        object.kind == ObjectKind::Commit
+            && Commit::parse(&object.data).is_ok_and(|commit| commit.verify(certificate).is_ok())
+    }
+}
 
 impl Keynode {
     /// Cuts off a torn transaction and keeps its bytes in the state directory.
     pub(super) fn recover(&self, lock: &mut WriteLock) -> Result<()> {
-        let certificate = self.key.certificate();
-        let accept = |object: &Object| {
-            object.kind == ObjectKind::Commit
-                && Commit::parse(&object.data).is_ok_and(|commit| commit.verify(certificate).is_ok())
-        };
+        let accept = signed_by(self.key.certificate());
         let node = self.key.fingerprint();
         let remembered = self.memory.last_commit(&node).map(|commit| commit.oid);
         let mut kept = None;

@@ -55,6 +55,15 @@ struct State {
     whole: Option<CommitRef>,
     /// Secrets that a whole log names, those that it forgot included.
     logged: HashSet<ItemId>,
+    /// Transactions of the log that are in it.
+    read: HashSet<Oid>,
+}
+
+impl State {
+    /// A tree whose log does not lead up to it any more.
+    fn holed(namespace: Namespace, date: i64) -> Self {
+        Self { namespace, date, whole: None, logged: HashSet::new(), read: HashSet::new() }
+    }
 }
 
 /// Writes a new keynode with everything of the damaged one that verifies.
@@ -163,7 +172,7 @@ impl Repair<'_> {
                 self.report.notes.push(what);
             }
         }
-        let (namespace, log) = self.write_log(state, intact, &lost, &mut objects)?;
+        let (namespace, log) = self.write_log(state, intact, &lost, slots, &mut objects)?;
         let date = Timestamp::now().seconds;
         let (checkpoint, _) = checkpoint::write(&namespace, log, date, self.key, &mut objects)?;
         let heads = namespace.items().filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
@@ -219,7 +228,8 @@ impl Repair<'_> {
                 } else {
                     HashSet::new()
                 };
-                best = Some(State { namespace, date, whole, logged });
+                let read = chain[left..].iter().map(|(_, reference)| reference.oid).collect();
+                best = Some(State { namespace, date, whole, logged, read });
             }
         }
         // Checkpoints whose place in the log is lost.
@@ -228,18 +238,48 @@ impl Repair<'_> {
             if best.as_ref().is_none_or(|best| date > best.date)
                 && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1))
             {
-                best = Some(State { namespace: read.namespace, date, whole: None, logged: HashSet::new() });
+                best = Some(State::holed(read.namespace, date));
             }
         }
-        let state = best.unwrap_or_else(|| {
-            self.report.notes.push("no tree of names is left: all secrets are in lost+found".to_owned());
-            State { namespace: Namespace::new(Attributes::new(0o755)), date: 0, whole: None, logged: HashSet::new() }
+        let mut state = best.unwrap_or_else(|| {
+            self.report.notes.push("no tree of names is left, but for what single transactions say".to_owned());
+            State::holed(Namespace::new(Attributes::new(0o755)), 0)
         });
         if state.whole.is_none() {
             let when = Timestamp::from_seconds(state.date).to_rfc3339();
-            self.report.notes.push(format!("the log has holes: names are those of {when}, a new log begins"));
+            let later = Self::read_on(&mut reader, &self.found, &mut state);
+            self.report.notes.push(format!(
+                "the log has holes after {when}: of {later} later transactions, what still fits was taken over; a new log begins"
+            ));
         }
         state
+    }
+
+    /// Beyond a hole in the log: every line of the transactions after it that still fits the tree.
+    fn read_on(reader: &mut Reader<'_>, found: &Found, state: &mut State) -> usize {
+        let mut later = Vec::new();
+        for (commit, reference) in found.control.values() {
+            if commit.date >= state.date
+                && !state.read.contains(&reference.oid)
+                && let Ok(lines) = reader.lines(commit)
+            {
+                later.push((lines, commit));
+            }
+        }
+        later.sort_by_key(|(lines, _)| lines.date);
+        for (lines, commit) in &later {
+            for change in &lines.lines {
+                let mut next = state.namespace.clone();
+                if next.apply(change, Some(lines.date)).is_ok() {
+                    state.namespace = next;
+                }
+            }
+            for (id, head) in commit.heads().unwrap_or_default() {
+                // A secret that only this transaction knows stays without a head, and is looked for by its branch.
+                let _ = state.namespace.set_head(id, head);
+            }
+        }
+        later.len()
     }
 
     /// Gives every secret the newest head that verifies; says whether all were as the tree says.
@@ -358,10 +398,12 @@ impl Repair<'_> {
         state: State,
         intact: bool,
         lost: &[Oid],
+        slots: &[(String, Vec<u8>)],
         objects: &mut Vec<NewObject>,
     ) -> Result<(Namespace, CommitRef)> {
         let now = Timestamp::now();
         let mut changes: Vec<Change> = lost.iter().map(|&commit| Change::Repaired { commit }).collect();
+        changes.extend(slots.iter().map(|(name, _)| Change::Slot { added: true, name: name.clone() }));
         let parent = state.whole.filter(|_| intact);
         let mut namespace = state.namespace;
         let mut heads: Vec<(ItemId, Head)> = Vec::new();

@@ -6,13 +6,15 @@ use super::change::Change;
 use super::keynode::{Keynode, OpenOptions};
 use super::log::REFERENCE;
 use super::objects::{Files, unproven_commit};
-use crate::archive::Archive;
+use crate::archive::{Archive, Salvage};
 use crate::crypto::slot::{open_with_key, open_with_passphrase, recipients, seal_for_certificate, seal_for_passphrase};
 use crate::crypto::{Certificate, Locked, NodeKey, UserKey, gpg};
 use crate::error::{Error, Kind, Result};
 
 /// The name of the passphrase slot.
 pub(super) const PASSPHRASE: &str = "passphrase";
+
+const REPAIR: &str = "`pkfs fsck KEYNODE --repair NEW` saves what is left";
 
 /// A slot as it can be seen without a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +28,9 @@ pub struct Slot {
 /// A keynode's file, opened but locked.
 #[derive(Debug)]
 pub struct SealedKeynode {
-    archive: Archive,
+    /// `None`: too damaged to be opened.
+    archive: Option<Archive>,
+    slots: Vec<(String, Vec<u8>)>,
 }
 
 impl SealedKeynode {
@@ -35,7 +39,20 @@ impl SealedKeynode {
     /// # Errors
     /// It cannot be read, or is not a keynode.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { archive: Archive::open(path)? })
+        let archive = Archive::open(path)?;
+        let mut slots = Vec::new();
+        for name in archive.slots() {
+            slots.extend(archive.slot(&name)?.map(|slot| (name, slot)));
+        }
+        Ok(Self { archive: Some(archive), slots })
+    }
+
+    /// What can be unlocked of a file that cannot be opened any more, so that it can be repaired.
+    ///
+    /// # Errors
+    /// It cannot be read at all.
+    pub fn open_damaged(path: &Path) -> Result<Self> {
+        Ok(Self { archive: None, slots: Salvage::search(path)?.slots() })
     }
 
     /// The ways to unlock it.
@@ -43,12 +60,25 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Damaged`].
     pub fn slots(&self) -> Result<Vec<Slot>> {
-        slots(&self.archive)
+        read_slots(self.slots.clone())
     }
 
     /// Whether a passphrase can unlock it.
     pub fn has_passphrase(&self) -> bool {
-        self.archive.slots().iter().any(|name| name == PASSPHRASE)
+        self.slot(PASSPHRASE).is_some()
+    }
+
+    fn slot(&self, wanted: &str) -> Option<&[u8]> {
+        self.slots.iter().find(|(name, _)| name == wanted).map(|(_, slot)| slot.as_slice())
+    }
+
+    /// The slots that keys open.
+    fn key_slots(&self) -> impl Iterator<Item = &[u8]> {
+        self.slots.iter().filter(|(name, _)| name != PASSPHRASE).map(|(_, slot)| slot.as_slice())
+    }
+
+    fn archive(&self) -> Result<&Archive> {
+        self.archive.as_ref().ok_or_else(|| Error::damaged("the keynode is too damaged to be opened").hint(REPAIR))
     }
 
     /// The fingerprint that the file claims for its node: good for finding a key, to be believed only after unlocking.
@@ -56,10 +86,11 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Damaged`].
     pub fn claimed_certificate(&self) -> Result<Certificate> {
-        let oid = self.archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
-        let (commit, _) = unproven_commit(&self.archive, &oid)?;
-        let files = Files::read(&self.archive, &commit, &mut std::collections::HashMap::new())?;
-        Certificate::parse(&files.blob(&self.archive, "cert.asc")?)
+        let archive = self.archive()?;
+        let oid = archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
+        let (commit, _) = unproven_commit(archive, &oid)?;
+        let files = Files::read(archive, &commit, &mut std::collections::HashMap::new())?;
+        Certificate::parse(&files.blob(archive, "cert.asc")?)
     }
 
     /// Unlocks it with a passphrase.
@@ -67,8 +98,8 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Unlock`] for a wrong one.
     pub fn unlock_with_passphrase(&self, passphrase: &[u8]) -> Result<NodeKey> {
-        match self.archive.slot(PASSPHRASE)? {
-            Some(slot) => open_with_passphrase(&slot, passphrase),
+        match self.slot(PASSPHRASE) {
+            Some(slot) => open_with_passphrase(slot, passphrase),
             None => Err(Error::new(Kind::Unlock, "no passphrase unlocks this keynode")
                 .hint("give its key with --key FILE; `pkfs slot list` shows the other ways")),
         }
@@ -79,18 +110,18 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Unlock`] where it is neither.
     pub fn unlock_with_key(&self, key: &UserKey) -> Result<NodeKey> {
-        if let Ok(claimed) = self.claimed_certificate()
-            && claimed.fingerprint() == key.fingerprint()
-        {
-            return key.as_node_key();
-        }
-        for name in self.archive.slots() {
-            if name != PASSPHRASE
-                && let Some(slot) = self.archive.slot(&name)?
-                && let Ok(node) = open_with_key(&slot, key)
-            {
-                return Ok(node);
+        match self.claimed_certificate() {
+            Ok(claimed) if claimed.fingerprint() == key.fingerprint() => return key.as_node_key(),
+            // Too damaged to tell whose it is; what it signed will show.
+            Err(_) => {
+                if let Ok(node) = key.as_node_key() {
+                    return Ok(node);
+                }
             }
+            Ok(_) => {}
+        }
+        if let Some(node) = self.key_slots().find_map(|slot| open_with_key(slot, key).ok()) {
+            return Ok(node);
         }
         Err(Error::new(Kind::Unlock, format!("the key {} does not unlock this keynode", key.fingerprint()))
             .hint("`pkfs slot list` shows which keys do"))
@@ -101,12 +132,9 @@ impl SealedKeynode {
     /// # Errors
     /// gpg could not decrypt.
     pub fn unlock_with_gpg(&self) -> Result<Option<NodeKey>> {
-        for name in self.archive.slots() {
-            if name != PASSPHRASE
-                && let Some(slot) = self.archive.slot(&name)?
-                && gpg::has_secret_for(&recipients(&slot)?)
-            {
-                return gpg::open_with_gpg(&slot).map(Some);
+        for slot in self.key_slots() {
+            if gpg::has_secret_for(&recipients(slot)?) {
+                return gpg::open_with_gpg(slot).map(Some);
             }
         }
         Ok(None)
@@ -133,18 +161,24 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Damaged`]: it does not verify; [`Kind::Diverged`]: another node, or older than before.
     pub fn into_keynode(self, key: NodeKey, options: &OpenOptions) -> Result<Keynode> {
-        Keynode::open(&self.archive, key, options)
+        Keynode::open(self.archive()?, key, options)
     }
 }
 
 pub(super) fn slots(archive: &Archive) -> Result<Vec<Slot>> {
     let mut slots = Vec::new();
     for name in archive.slots() {
-        if let Some(bytes) = archive.slot(&name)? {
-            slots.push(Slot { recipients: recipients(&bytes).map_err(|e| e.at(format!("slot {name}")))?, name });
-        }
+        slots.extend(archive.slot(&name)?.map(|slot| (name, slot)));
     }
-    Ok(slots)
+    read_slots(slots)
+}
+
+fn read_slots(slots: Vec<(String, Vec<u8>)>) -> Result<Vec<Slot>> {
+    let read = |(name, bytes): (String, Vec<u8>)| {
+        let recipients = recipients(&bytes).map_err(|e| e.at(format!("slot {name}")))?;
+        Ok(Slot { name, recipients })
+    };
+    slots.into_iter().map(read).collect()
 }
 
 impl Keynode {

@@ -11,7 +11,7 @@ use super::change::{Change, SecretLine};
 use super::checkpoint;
 use super::commit::Draft;
 use super::id::{CommitRef, ItemId, Session};
-use super::keynode::{Keynode, SealedValue};
+use super::keynode::{Keynode, ReadOnly, SealedValue};
 use super::log::{CHANGE, Lines, REFERENCE};
 use super::name::{ItemPath, Name};
 use super::namespace::{Head, Item, Namespace};
@@ -41,6 +41,9 @@ pub struct Transaction<'a> {
     _writing: MutexGuard<'a, ()>,
 }
 
+/// Names in the top directory that mounts use themselves.
+const RESERVED: [&[u8]; 2] = [b".versions", b".views"];
+
 /// With more heads than this in one commit, an empty one follows it.
 const MANY_HEADS: usize = 64;
 
@@ -66,8 +69,14 @@ impl Keynode {
     /// # Errors
     /// The keynode is read-only, damaged, or was replaced by an older copy.
     pub fn begin(&self) -> Result<Transaction<'_>> {
-        if let Some(why) = self.read_only() {
-            return Err(Error::new(Kind::ReadOnly, format!("{}: nothing can be written: {why}", self.path.display())));
+        if let Some(ReadOnly { kind, why }) = &self.read_only {
+            let error = Error::new(*kind, format!("{}: nothing can be written: {why}", self.path.display()));
+            let damaged = *kind == Kind::Damaged;
+            return Err(if damaged {
+                error.hint("`pkfs fsck KEYNODE --repair NEW` saves what is left")
+            } else {
+                error
+            });
         }
         let writing = self.writing.lock();
         let present = self.snapshot();
@@ -377,6 +386,12 @@ impl Transaction<'_> {
             None => None,
         };
         let path = directory.ok_or_else(|| Error::not_found(format!("{name}: its directory is gone")))?;
+        if path.is_root() && RESERVED.contains(&name.as_bytes()) {
+            return Err(Error::new(
+                Kind::NotPermitted,
+                format!("{name}: the name is reserved for what a mount shows there"),
+            ));
+        }
         let path = path.join(name.clone());
         if path.length() > ItemPath::LONGEST {
             return Err(Error::new(Kind::NameTooLong, format!("{name}: the path is too long")));

@@ -1,6 +1,7 @@
 //! The real command, run as people and scripts run it.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod damage;
 mod history;
 mod in_and_out;
 mod making;

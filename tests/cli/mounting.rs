@@ -90,3 +90,46 @@ fn a_read_only_mount_allows_no_change() {
     assert_eq!(fs::write(bench.path("m/x"), "2").unwrap_err().raw_os_error(), Some(libc::EROFS));
     bench.run(&["umount", "m"]).ok();
 }
+
+#[test]
+fn a_mount_that_a_dead_process_left_is_replaced() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "s"], "v").ok();
+    let _mounted = Mounted(&bench);
+    fs::create_dir_all(bench.path("m")).unwrap();
+    let mut command = bench.command(&["mount", "a.pk", "m", "--key", "a.key", "--foreground"]);
+    let mut first = command.spawn().unwrap();
+    let begin = std::time::Instant::now();
+    while fs::read(bench.path("m/s")).is_err() {
+        assert!(begin.elapsed().as_secs() < 20, "no mount");
+        std::thread::yield_now();
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(fs::read(bench.path("m/s")).is_err());
+    mount(&bench, &[]).ok();
+    assert_eq!(bench.read("m/s"), "v");
+    bench.run(&["umount", "m"]).ok();
+}
+
+#[test]
+fn history_is_never_more_open_than_the_present() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    let _mounted = Mounted(&bench);
+    mount(&bench, &[]).ok();
+    bench.write("m/s", "v");
+    fs::set_permissions(bench.path("m/s"), fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(fs::metadata(bench.path("m/.versions/s/1")).unwrap().mode() & 0o777, 0o444);
+    fs::set_permissions(bench.path("m/s"), fs::Permissions::from_mode(0o600)).unwrap();
+    for old in ["m/.versions/s/1", "m/.versions/s/log", "m/.versions/@9998/s"] {
+        assert_eq!(fs::metadata(bench.path(old)).unwrap().mode() & 0o777, 0o400, "{old}");
+    }
+    bench.run(&["umount", "m"]).ok();
+}

@@ -88,7 +88,7 @@ impl Bench {
 
     /// A command without a terminal, in the bench's directory and with its state.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("setsid");
+        let mut command = Command::new("/usr/bin/setsid");
         command.arg("--wait").arg(program).current_dir(self.directory.path()).stdin(Stdio::null());
         for name in ["PKFS_KEY", "PKFS_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY"] {
             command.env_remove(name);
@@ -105,7 +105,7 @@ impl Bench {
     /// pkfs with the key of `a.pk`.
     #[track_caller]
     pub fn k(&self, arguments: &[&str]) -> Vec<u8> {
-        self.pkfs(&[arguments, &["--key", "a.key"]].concat()).ok()
+        self.pkfs(&[&arguments[..1], &["--key", "a.key"], &arguments[1..]].concat()).ok()
     }
 
     #[track_caller]

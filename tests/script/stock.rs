@@ -57,6 +57,6 @@ fn judge(bench: &Bench) {
     }
     bench.tool("diff", &["-r", "by-tar", "by-bsdtar"]);
     bench.tool("diff", &["-r", "by-tar", "by-python"]);
-    bench.tool("diff", &["-r", "by-tar/objects", "repository/objects"]);
+    bench.tool("diff", &["-r", "-x", "info", "by-tar/objects", "repository/objects"]);
     bench.git(&["--git-dir=by-tar", "fsck", "--strict", "--no-dangling"]);
 }

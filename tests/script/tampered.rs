@@ -2,16 +2,18 @@
 
 use super::bench::Bench;
 
-/// `a.pk` with two secrets, and where the archive has the object that a revision names.
-fn two(bench: &Bench) -> impl Fn(&str) -> String {
+/// Puts two secrets into `a.pk` and extracts it.
+fn two(bench: &Bench) {
     bench.put("one", b"the first value");
     bench.put("two", b"the other value");
     bench.put("two", b"the other value, again");
     bench.extracted();
-    |revision: &str| {
-        let oid = bench.git(&["--git-dir=repository", "rev-parse", revision]);
-        format!("objects/{}/{}", &oid[..2], &oid[2..])
-    }
+}
+
+/// The member of the archive that holds what a revision names.
+fn object(bench: &Bench, revision: &str) -> String {
+    let oid = bench.git(&["--git-dir=repository", "rev-parse", revision]);
+    format!("objects/{}/{}", &oid[..2], &oid[2..])
 }
 
 /// The reference of a secret.
@@ -23,9 +25,14 @@ fn branch(bench: &Bench, path: &str) -> String {
 #[test]
 fn a_flipped_bit_anywhere_is_found() {
     let bench = Bench::new();
-    let object = two(&bench);
-    let value = object(&format!("{}:value.pgp", branch(&bench, "one")));
-    for member in [value.clone(), object(&branch(&bench, "one")), object("keynode"), object("keynode~1:change.pgp")] {
+    two(&bench);
+    let value = object(&bench, &format!("{}:value.pgp", branch(&bench, "one")));
+    for member in [
+        value.clone(),
+        object(&bench, &branch(&bench, "one")),
+        object(&bench, "keynode"),
+        object(&bench, "keynode~1:change.pgp"),
+    ] {
         for position in [1, 3, 7] {
             let flip = |path: &str, data: &mut Vec<u8>| {
                 if path == member {
@@ -46,14 +53,14 @@ fn a_flipped_bit_anywhere_is_found() {
 #[test]
 fn a_swapped_blob_is_found() {
     let bench = Bench::new();
-    let object = two(&bench);
-    let [one, two] = ["one", "two"].map(|path| object(&format!("{}:value.pgp", branch(&bench, path))));
+    two(&bench);
+    let [one, two] = ["one", "two"].map(|path| object(&bench, &format!("{}:value.pgp", branch(&bench, path))));
     let other = std::fs::read(bench.path("repository").join(&two)).unwrap();
     bench.rebuilt(
         "b.pk",
         |path, data| {
             if path == one {
-                data.clone_from(&other)
+                data.clone_from(&other);
             }
         },
         None,
@@ -161,4 +168,52 @@ fn a_file_cut_short_still_gives_what_verifies() {
     assert_eq!((done.status, done.bytes.len()), (0, 0), "{}", done.err);
     assert!(done.err.contains("cut short"), "{}", done.err);
     assert_eq!(bench.s(&["verify", "b.pk"]).status, 4);
+}
+
+/// Somebody who may sign, yet not read: a secret's new head holds another secret's message.
+#[test]
+fn a_message_out_of_its_place_is_refused() {
+    let bench = Bench::new();
+    two(&bench);
+    bench.tool("gpg", &["--batch", "--quiet", "--import", "a.key"]);
+    let id = branch(&bench, "two").rsplit('/').next().unwrap().to_owned();
+    // The log's head wrote `two` anew, so its change fits once more.
+    let forge = r#"
+        set -eu
+        export GIT_DIR=repository GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+        node=$(gpg --with-colons --list-secret-keys | sed -n 's/^fpr:*\([0-9A-F]*\):$/\1/p;' | head -n 1)
+        export GIT_AUTHOR_NAME=$node GIT_COMMITTER_NAME=$node GIT_AUTHOR_EMAIL= GIT_COMMITTER_EMAIL=
+        export GIT_AUTHOR_DATE='1800000000 +0000' GIT_COMMITTER_DATE='1800000000 +0000'
+        digest() { git cat-file commit "$1" | sha256sum | sed 's/ .*//'; }
+        trailers() { git log -1 --format=%b "$1" | grep '^Content:'; }
+        sign() { git commit-tree -S"$node" "$@"; }
+        one=$(git rev-parse "$0")
+        head=$(printf 'secret %s\n\nSession: 00112233445566778899aabbccddeeff\n%s\nParent: sha256:%s\n' "$1" \
+            "$(trailers "$one")" "$(digest "refs/heads/secrets/$1")" |
+            sign "$one^{tree}" -p "refs/heads/secrets/$1")
+        printf 'transaction\n\n%s\nParent: sha256:%s\nHead: %s 3 %s sha256:%s\n' \
+            "$(trailers keynode)" "$(digest keynode)" "$1" "$head" "$(digest "$head")" |
+            sign 'keynode^{tree}' -p keynode >log
+        printf '%s\n' "$head" >head
+    "#;
+    bench.tool("sh", &["-c", forge, &branch(&bench, "one"), &id]);
+    bench.tool("gpgconf", &["--kill", "all"]);
+    for name in ["head", "log"] {
+        let oid = std::fs::read_to_string(bench.path(name)).unwrap();
+        let path = format!("objects/{}/{}", &oid[..2], oid[2..].trim_end());
+        let object = std::fs::read(bench.path("repository").join(&path)).unwrap();
+        bench.rebuilt("b.pk", |_, _| (), Some((&path, &object)));
+        std::fs::rename(bench.path("b.pk"), bench.path("a.pk")).unwrap();
+    }
+    for (name, file) in [(format!("refs/heads/secrets/{id}"), "head"), ("refs/heads/keynode".to_owned(), "log")] {
+        let commit = std::fs::read(bench.path(file)).unwrap();
+        bench.rebuilt("b.pk", |_, _| (), Some((&name, &commit)));
+        std::fs::rename(bench.path("b.pk"), bench.path("a.pk")).unwrap();
+    }
+    // All is signed and consistent: only the message's own place tells.
+    bench.s(&["verify", "a.pk"]).ok();
+    assert_eq!(bench.s(&["get", "a.pk", "two", "2"]).ok(), b"the other value, again");
+    let line = bench.s(&["get", "a.pk", "two"]).fails(4);
+    assert!(line.contains("not in its place"), "{line}");
+    assert_eq!(bench.pkfs(&["get", "a.pk", "two", "--key", "a.key"]).status, 4);
 }

@@ -34,8 +34,21 @@ pub struct Served {
 
 /// Runs an ignored test of this binary in a process of its own, with a state directory that is not the user's.
 pub fn alone(test: &str) {
+    alone_by(Command::new(std::env::current_exe().unwrap()), test);
+}
+
+/// As [`alone`], as root and with mounts of its own, in which everybody may open `/dev/fuse`, as is usual.
+pub fn alone_with_open_fuse(test: &str) {
+    const SCRIPT: &str = "mount -t tmpfs none /mnt && mknod /mnt/fuse c 10 229 && chmod 666 /mnt/fuse && \
+        mount --bind /mnt/fuse /dev/fuse && exec \"$0\" \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", SCRIPT]).arg(std::env::current_exe().unwrap());
+    alone_by(command, test);
+}
+
+fn alone_by(mut command: Command, test: &str) {
     let home = tempfile::tempdir().unwrap();
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = command
         .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
         .env("HOME", home.path())
         .env("XDG_STATE_HOME", home.path())

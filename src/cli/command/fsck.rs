@@ -52,13 +52,8 @@ impl Fsck {
 
     /// Each loss is a line; the exit status is 0, since what could be saved is.
     fn save(&self, context: &Context, target: &Target, new: &Path) -> Result<u8> {
-        // A file may be too damaged for its slots to be found: the node's own key does without them.
-        let key = match SealedKeynode::open(&target.file) {
-            Ok(sealed) => context.unlock.unlock(&sealed, &target.configured)?,
-            Err(e) => {
-                context.unlock.own_key()?.ok_or_else(|| e.hint("--key with the node's own key does without slots"))?
-            }
-        };
+        let sealed = SealedKeynode::open(&target.file).or_else(|_| SealedKeynode::open_damaged(&target.file))?;
+        let key = context.unlock.unlock(&sealed, &target.configured)?;
         let report = node::repair(&target.file, &key, new)?;
         let place = new.display().to_string();
         let row = |what: &String| Line { severity: "note", place: place.clone(), what: what.clone() };

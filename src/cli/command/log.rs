@@ -10,7 +10,7 @@ use super::super::exit::DONE;
 use super::super::history;
 use super::super::output::{self, ListArgs, Row};
 use crate::error::Result;
-use crate::node::{ItemPath, Keynode, LogEntry, Version};
+use crate::node::{Change, ItemPath, Keynode, LogEntry, Version};
 
 /// Show all transactions, or the versions of a secret
 ///
@@ -59,12 +59,21 @@ impl Log {
     fn transactions(&self, keynode: &Keynode) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let limit = self.number.unwrap_or(usize::MAX);
-        keynode.log(&keynode.snapshot(), &mut |entry: LogEntry| {
+        let snapshot = keynode.snapshot();
+        let shown = |change: &Change| match change {
+            // The log speaks of ids; people think of names.
+            Change::Secret { id, .. } | Change::Attributes { id, .. } => match snapshot.namespace().path_of(*id) {
+                Some(path) => change.to_string().replace(&id.to_string(), &path.to_string()),
+                None => change.to_string(),
+            },
+            _ => change.to_string(),
+        };
+        keynode.log(&snapshot, &mut |entry: LogEntry| {
             if entries.len() < limit {
                 entries.push(Entry {
                     commit: entry.commit.oid.to_string(),
                     date: entry.date.to_rfc3339(),
-                    changes: entry.changes.iter().map(ToString::to_string).collect(),
+                    changes: entry.changes.iter().map(shown).collect(),
                 });
             }
             Ok(if entries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

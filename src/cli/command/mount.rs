@@ -9,7 +9,7 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::exit::DONE;
 use super::super::keynode::Target;
-use super::super::quantity;
+use super::super::{quantity, verbosity};
 use crate::error::{Error, Kind, Result};
 use crate::fuse::{self, MountOptions, daemon};
 
@@ -45,6 +45,7 @@ impl Mount {
             return Err(Error::new(Kind::Invalid, format!("mounted already at {}", mount.point.display()))
                 .hint("name the keynode's file to mount it twice"));
         }
+        fuse::clear_dead(&self.directory)?;
         if !self.directory.is_dir() {
             let what = self.directory.display();
             return Err(match self.directory.symlink_metadata() {
@@ -56,7 +57,13 @@ impl Mount {
         if self.foreground {
             self.serve(context, &target, options, || {})?;
         } else {
-            daemon::background(|ready| self.serve(context, &target, options, || ready.ready()))?;
+            daemon::background(|ready| {
+                let detach = || {
+                    verbosity::detach();
+                    ready.ready();
+                };
+                self.serve(context, &target, options, detach)
+            })?;
         }
         Ok(DONE)
     }

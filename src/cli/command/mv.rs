@@ -5,7 +5,7 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg, item_path};
 use super::super::edit;
 use super::super::exit::DONE;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::node::ItemPath;
 
 /// Rename or move; the history goes along
@@ -22,6 +22,9 @@ pub(in super::super) struct Mv {
     /// Its new path, or the directory to move it into
     #[arg(value_name = "TO", value_parser = item_path())]
     to: ItemPath,
+    /// Replace what is at TO
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Mv {
@@ -34,6 +37,10 @@ impl Mv {
         let to = edit::into(transaction.namespace(), &self.to, name)?;
         let (parent, to_name) = edit::split(&to)?;
         let parent = edit::directory(&mut transaction, &parent)?;
+        if !self.yes && transaction.namespace().child(parent, to_name.as_bytes()).is_some() {
+            return Err(Error::new(Kind::Exists, format!("{to}: exists already"))
+                .hint("--yes replaces it; its history stays in `.versions` of a mount, under its name and id"));
+        }
         transaction.rename(from, name, parent, to_name)?;
         transaction.commit()?;
         Ok(DONE)

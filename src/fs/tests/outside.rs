@@ -92,3 +92,18 @@ fn a_local_rename_is_safe_against_a_change_meanwhile() {
     tree.rename("d", "c").unwrap();
     assert_eq!(tree.versions("c"), [&b"theirs"[..], b"d1"]);
 }
+
+#[test]
+fn a_keynode_that_vanished_is_an_io_error_and_what_was_written_waits_for_it() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    let (file, aside) = (tree.keynode.path().to_owned(), tree.keynode.path().with_extension("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    let (written, handle) = tree.open("a", true);
+    tree.fs.write(written, 0, b"two").unwrap();
+    assert_eq!(kind(tree.fs.fsync(written)), Kind::Failed);
+    assert_eq!(kind(tree.fs.mkdir(Ino::ROOT, b"d", 0o700, ME)), Kind::Failed);
+    std::fs::rename(&aside, &file).unwrap();
+    tree.close(written, handle);
+    assert_eq!(versions(&tree.remounted(), "a"), [b"one", b"two"]);
+}

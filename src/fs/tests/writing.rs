@@ -28,6 +28,34 @@ fn all_commits_of_a_session_are_one_version() {
 }
 
 #[test]
+fn who_opens_after_a_close_is_another_session_even_before_the_release() {
+    let tree = Tree::new();
+    let (ino, first) = tree.create("a");
+    tree.fs.write(ino, 0, b"one").unwrap();
+    tree.fs.flush(ino).unwrap();
+    tree.fs.write(ino, 0, b"ONE").unwrap();
+    tree.fs.flush(ino).unwrap();
+    let (_, second) = tree.open("a", true);
+    tree.fs.write(ino, 0, b"two").unwrap();
+    tree.fs.release(first).unwrap();
+    tree.close(ino, second);
+    assert_eq!(tree.versions("a"), [b"ONE", b"two"]);
+}
+
+#[test]
+fn a_late_release_does_not_settle_the_truncation_of_the_next_open() {
+    let tree = Tree::new();
+    let (ino, first) = tree.create("a");
+    tree.fs.write(ino, 0, b"one").unwrap();
+    tree.fs.flush(ino).unwrap();
+    let (_, second) = tree.open("a", true);
+    tree.fs.release(first).unwrap();
+    assert_eq!(get(&tree.remounted(), "a").unwrap(), b"one");
+    tree.fs.release(second).unwrap();
+    assert_eq!(tree.versions("a"), [&b"one"[..], b""], "the last one does");
+}
+
+#[test]
 fn nothing_changed_means_no_commit() {
     let tree = Tree::new();
     tree.put("a", b"x");
