@@ -7,7 +7,7 @@ use super::FileSystem;
 use super::buffer::Occasion;
 use super::inode::Node;
 use super::memory::{Class, WAIT};
-use super::state::State;
+use super::state::{State, living};
 use super::types::Ino;
 use crate::error::Result;
 
@@ -42,8 +42,9 @@ impl FileSystem {
 
     fn age(&self, now: Instant) {
         let mut state = self.state.lock();
-        let State { memory, inodes, .. } = &mut *state;
-        memory.age(now, |id| inodes.find(id).is_some_and(|(_, inode)| inode.writers > 0));
+        let State { memory, inodes, snapshot, .. } = &mut *state;
+        let lives = |id| living(snapshot.namespace(), id).is_some();
+        memory.age(now, |id| inodes.find(id).is_some_and(|(_, inode)| inode.writers > 0), lives);
     }
 
     /// Files in memory that are to become secrets, and closed files whose last commit failed.

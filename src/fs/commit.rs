@@ -127,6 +127,7 @@ impl FileSystem {
                 // The name has been there since the file was created: a commit, which comes whenever it comes, changes
                 // no times.
                 let directory = transaction.namespace().item(item.parent).map(|item| item.attributes);
+                let directory = directory.map(|shown| self.state.lock().memory.effective(item.parent, shown));
                 let attributes = dated(item.attributes);
                 if let Some(aside) = &plan.aside {
                     transaction.unlink(item.parent, &aside.name)?;

@@ -74,6 +74,8 @@ pub(super) struct Memory {
     items: HashMap<ItemId, MemoryItem>,
     names: BTreeMap<ItemId, BTreeMap<Name, ItemId>>,
     attributes: HashMap<ItemId, AttributeChange>,
+    /// Directories in which names in memory came and went, and when: shown until something later is known of them.
+    touched: HashMap<ItemId, Timestamp>,
     /// Names from which secrets were moved to scratch names, and where those went.
     aside: HashMap<(ItemId, Name), ItemId>,
     /// Secrets that this mount made, and when the session that made them was last seen at work.
@@ -186,8 +188,9 @@ impl Memory {
         self.made.contains_key(&id)
     }
 
-    /// Forgets what was made a while ago and is not `open` any more.
-    pub(super) fn age(&mut self, now: Instant, open: impl Fn(ItemId) -> bool) {
+    /// Forgets what was made a while ago and is not `open` any more, and directories that are gone.
+    pub(super) fn age(&mut self, now: Instant, open: impl Fn(ItemId) -> bool, lives: impl Fn(ItemId) -> bool) {
+        self.touched.retain(|id, _| lives(*id));
         self.made.retain(|id, last| now.saturating_duration_since(*last) < WAIT || open(*id));
     }
 
@@ -198,10 +201,19 @@ impl Memory {
         *entry = entry.merged(newer);
     }
 
-    /// Notes that a name in memory came to a directory of the namespace, or went.
-    pub(super) fn touch(&mut self, directory: ItemId) {
+    /// Notes that a name came to a directory in memory: if it becomes a secret's, this is saved with it.
+    pub(super) fn name_came(&mut self, directory: ItemId) {
+        self.touched.insert(directory, Timestamp::now());
+    }
+
+    /// Notes that a name in memory left a directory. Of scratch files that never become secrets nothing is saved.
+    pub(super) fn name_went(&mut self, directory: ItemId, class: Class) {
         let now = Timestamp::now();
-        self.change(directory, SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now);
+        if class == Class::Volatile {
+            self.touched.insert(directory, now);
+        } else {
+            self.change(directory, SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now);
+        }
     }
 
     /// Attribute changes on their way.
@@ -211,7 +223,11 @@ impl Memory {
 
     /// An item's attributes with what is on its way.
     pub(super) fn effective(&self, id: ItemId, attributes: Attributes) -> Attributes {
-        self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes))
+        let saved_soon = self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes));
+        match self.touched.get(&id) {
+            Some(&time) if time > saved_soon.ctime => Attributes { mtime: time, ctime: time, ..saved_soon },
+            _ => saved_soon,
+        }
     }
 
     /// These changes are on disk, or their items are gone; what was changed again since stays.

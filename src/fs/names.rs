@@ -82,7 +82,7 @@ impl FileSystem {
             let item = MemoryItem { parent: directory, name, attributes, target, class, closed: None, continues: None };
             let mut state = self.state.lock();
             state.memory.insert(id, item);
-            state.memory.touch(directory);
+            state.memory.name_came(directory);
             drop(state);
             return self.entry(&Node::Item(id));
         }
@@ -127,10 +127,10 @@ impl FileSystem {
         let (id, links) = {
             let mut state = self.state.lock();
             let id = state.existing(directory, &name)?;
-            if state.memory.get(id).is_some() {
+            if let Some(class) = state.memory.get(id).map(|item| item.class) {
                 let before = state.snapshot.clone();
                 state.orphan(id, &before);
-                state.memory.touch(directory);
+                state.memory.name_went(directory, class);
                 return Ok(());
             }
             let item = state.item(id)?;

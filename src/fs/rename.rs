@@ -150,8 +150,13 @@ impl FileSystem {
                     transaction.unlink(request.from, &request.name)?;
                 }
                 if transfer.overwrites {
-                    let attributes = Attributes { ctime: transaction.date(), ..attributes };
-                    return transaction.write_as(value, session, attributes);
+                    let date = transaction.date();
+                    transaction.write_as(value, session, Attributes { ctime: date, ..attributes })?;
+                    // Its name is another's from now on.
+                    let directory = transaction.namespace().item(request.to).map(|item| item.attributes);
+                    return directory.map_or(Ok(()), |old| {
+                        transaction.set_attributes(request.to, Attributes { mtime: date, ctime: date, ..old })
+                    });
                 }
                 if transaction.namespace().child(request.to, request.new_name.as_bytes()).is_some() {
                     transaction.unlink(request.to, &request.new_name)?;
@@ -161,14 +166,13 @@ impl FileSystem {
             |state, (), before| {
                 if transfer.overwrites {
                     state.orphan_inode(transfer.id, before);
-                    state.memory.touch(request.to);
                 }
                 if let Some(replaced) = transfer.replaced {
                     state.orphan_if_nameless(replaced, before);
                 }
                 let inode = state.inodes.find(transfer.source).map(|(ino, _)| ino);
-                if state.memory.remove(transfer.source).is_some() {
-                    state.memory.touch(request.from);
+                if let Some(item) = state.memory.remove(transfer.source) {
+                    state.memory.name_went(request.from, item.class);
                 }
                 state.note_made(transfer.id, before);
                 if let Some(ino) = inode {
@@ -339,14 +343,14 @@ impl State {
             self.orphan(replaced, &before);
         }
         if let Some(mut item) = self.memory.remove(source) {
+            self.memory.name_went(request.from, item.class);
             item.parent = request.to;
             item.name = request.new_name.clone();
             item.class = Class::of(&request.new_name);
             item.continues = None;
             item.attributes.ctime = Timestamp::now();
             self.memory.insert(source, item);
-            self.memory.touch(request.from);
-            self.memory.touch(request.to);
+            self.memory.name_came(request.to);
         }
     }
 

@@ -46,7 +46,7 @@ impl FileSystem {
         let class = Class::of(&name);
         let item = MemoryItem { parent: directory, name, attributes, target: None, class, closed: None, continues };
         state.memory.insert(id, item);
-        state.memory.touch(directory);
+        state.memory.name_came(directory);
         let ino = state.inodes.look_up(&Node::Item(id));
         let inode = state.inodes.get_mut(ino)?;
         inode.buffer = Some(Arc::new(Buffer::created()));

@@ -38,7 +38,7 @@ pub struct Status {
     links: Option<u64>,
     /// Of files and links.
     size: Option<i64>,
-    /// If it was set by a call.
+    /// If it was set by a call. The kernel has a pipe's data pass by the file system.
     modified: Option<i64>,
 }
 
@@ -201,12 +201,13 @@ impl Tree {
 fn status(stat: &Stat) -> Status {
     let kind = FileType::from_raw_mode(stat.st_mode);
     let sized = matches!(kind, FileType::RegularFile | FileType::Symlink);
+    let dated = kind != FileType::Fifo;
     Status {
         kind,
         mode: stat.st_mode & 0o7777,
         links: (kind != FileType::Directory).then_some(stat.st_nlink),
         size: sized.then_some(stat.st_size),
-        modified: (stat.st_mtime < LONG_AGO).then_some(stat.st_mtime),
+        modified: (dated && stat.st_mtime < LONG_AGO).then_some(stat.st_mtime),
     }
 }
 
