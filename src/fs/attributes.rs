@@ -26,7 +26,9 @@ impl FileSystem {
                 FileKind::Directory => return Err(Error::new(Kind::IsDirectory, "a directory")),
                 _ => return Err(Error::new(Kind::Invalid, "only files have a size")),
             }
-            if stat.size != size {
+            if stat.size == size {
+                self.date(ino)?;
+            } else {
                 self.truncate(ino, size)?;
             }
         }
@@ -53,7 +55,7 @@ impl State {
             Node::Detached(old) => {
                 let attributes = changed(old.attributes, set, now);
                 let (snapshot, id) = (old.snapshot.clone(), old.id);
-                let new = Detached { snapshot, id, attributes, directory: old.directory, commits_to: old.commits_to };
+                let new = Detached { snapshot, id, attributes, kind: old.kind, commits_to: old.commits_to };
                 self.inodes.get_mut(ino)?.node = Node::Detached(Arc::new(new));
             }
             Node::Place(_) => return Err(read_only_history()),

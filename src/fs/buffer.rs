@@ -136,6 +136,22 @@ impl Buffer {
         Ok(())
     }
 
+    /// Makes zeros of the bytes in this range that there are.
+    ///
+    /// # Errors
+    /// Whatever `base` reports.
+    pub(super) fn clear(&self, offset: u64, length: u64, base: impl FnOnce() -> Result<Arc<Locked>>) -> Result<()> {
+        self.load(base)?;
+        let mut inner = self.inner.lock();
+        let content = inner.change();
+        let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(content.len());
+        let range = within(offset)..within(offset.saturating_add(length));
+        if let Some(hole) = content.get_mut(range) {
+            hole.fill(0);
+        }
+        Ok(())
+    }
+
     /// Sets the size. `by_open`: for `O_TRUNC`, which waits for the writes that follow.
     ///
     /// # Errors

@@ -8,10 +8,11 @@ use std::sync::{Arc, OnceLock, mpsc};
 use super::FileSystem;
 use super::commit::Writer;
 use super::inode::{Detached, Node};
-use super::state::{State, living};
+use super::state::{State, kind_of, living};
 use super::types::{Ino, Notice};
 use crate::error::Result;
-use crate::node::{Content, ItemId, Name, Snapshot};
+use crate::node::{Attributes, Content, ItemId, Name, Snapshot};
+use crate::time::Timestamp;
 
 /// Where notices go: to whoever tells the kernel, in a thread of its own, since telling waits for requests.
 #[derive(Default)]
@@ -108,16 +109,17 @@ impl State {
     /// An inode keeps what it shows while its item goes on without it, or is gone.
     pub(super) fn detach(&mut self, ino: Ino, id: ItemId, before: &Arc<Snapshot>, commits_to: Option<ItemId>) {
         let item = before.namespace().item(id);
-        let (snapshot, attributes, directory) = match (self.memory.get(id), item) {
-            (Some(waiting), _) => (None, waiting.attributes, false),
-            (None, Some(item)) => (
-                Some(before.clone()),
-                self.memory.effective(id, item.attributes),
-                matches!(item.content, Content::Directory(_)),
-            ),
+        let (snapshot, attributes, kind) = match (self.memory.get(id), item) {
+            (Some(waiting), _) => (None, waiting.attributes, waiting.kind()),
+            (None, Some(item)) => {
+                (Some(before.clone()), self.memory.effective(id, item.attributes), kind_of(&item.content))
+            }
             (None, None) => return,
         };
-        self.inodes.rebind(ino, Node::Detached(Arc::new(Detached { snapshot, id, attributes, directory, commits_to })));
+        // Losing its name is a change of an inode, being replaced from outside is not.
+        let ctime = if commits_to.is_none() { Timestamp::now() } else { attributes.ctime };
+        let attributes = Attributes { ctime, ..attributes };
+        self.inodes.rebind(ino, Node::Detached(Arc::new(Detached { snapshot, id, attributes, kind, commits_to })));
         self.let_go(ino);
     }
 

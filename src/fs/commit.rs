@@ -9,7 +9,7 @@ use super::buffer::{Buffer, Occasion, Unsaved};
 use super::inode::{Detached, Node};
 use super::memory::{Class, MemoryItem};
 use super::state::{State, living};
-use super::types::{Ino, Notice};
+use super::types::{FileKind, Ino, Notice, SetAttributes};
 use super::{FileSystem, Notices};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, SecretState, Snapshot, Transaction};
@@ -110,23 +110,41 @@ impl FileSystem {
             }
             item.map(|item| (id, item))
         };
-        let (session, modified) = (plan.unsaved.session, plan.unsaved.modified);
+        let session = plan.unsaved.session;
         let (item_id, item) = item.unzip();
         self.finish(
             writer,
             transaction,
             |transaction| {
-                let Some(item) = &item else { return transaction.write(sealed, session, modified) };
-                let attributes = Attributes { mtime: modified, ..item.attributes };
+                // It may have been set since the content was sealed.
+                let mtime = buffer.modified().unwrap_or(plan.unsaved.modified);
+                let dated = |old: Attributes| Attributes { mtime, ctime: old.ctime.max(plan.unsaved.modified), ..old };
+                let Some(item) = &item else {
+                    let present = transaction.namespace().item(plan.id).map(|item| item.attributes);
+                    let present = present.ok_or_else(|| Error::not_found("the file is gone"))?;
+                    return transaction.write_as(sealed, session, dated(present));
+                };
+                // The name has been there since the file was created: a commit, which comes whenever it comes, changes
+                // no times.
+                let directory = transaction.namespace().item(item.parent).map(|item| item.attributes);
+                let attributes = dated(item.attributes);
                 if let Some(aside) = &plan.aside {
                     transaction.unlink(item.parent, &aside.name)?;
                 }
-                transaction.create_secret(item.parent, &item.name, attributes, sealed, session)
+                transaction.create_secret(item.parent, &item.name, attributes, sealed, session)?;
+                transaction.set_attributes(plan.id, attributes)?;
+                directory.map_or(Ok(()), |attributes| transaction.set_attributes(item.parent, attributes))
             },
             |state, (), before| {
                 buffer.saved(&plan.unsaved);
-                if let Some(id) = item_id {
-                    state.memory.remove(id);
+                if let Some(latest) = item_id.and_then(|id| state.memory.remove(id)) {
+                    if let Some(item) = item.as_ref().filter(|item| item.attributes != latest.attributes) {
+                        state.memory.change(
+                            plan.id,
+                            difference(item.attributes, latest.attributes),
+                            latest.attributes.ctime,
+                        );
+                    }
                     state.note_made(plan.id, before);
                 }
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {
@@ -213,6 +231,18 @@ impl FileSystem {
     }
 }
 
+/// What was changed in attributes while they were being saved.
+fn difference(saved: Attributes, latest: Attributes) -> SetAttributes {
+    SetAttributes {
+        mode: (latest.mode != saved.mode).then_some(latest.mode),
+        uid: (latest.uid != saved.uid).then_some(latest.uid),
+        gid: (latest.gid != saved.gid).then_some(latest.gid),
+        size: None,
+        atime: (latest.atime != saved.atime).then_some(latest.atime),
+        mtime: (latest.mtime != saved.mtime).then_some(latest.mtime),
+    }
+}
+
 impl State {
     /// The secret that commits of this inode go to; `None` for what has no name any more.
     pub(super) fn commits_to(&self, ino: Ino) -> Result<Option<ItemId>> {
@@ -245,8 +275,13 @@ impl State {
             let name = item.name.clone();
             return Err(Error::new(Kind::Exists, "something else has this name now").at(name));
         }
-        let detached =
-            Detached { snapshot: None, id, attributes: item.attributes, directory: false, commits_to: Some(other.id) };
+        let detached = Detached {
+            snapshot: None,
+            id,
+            attributes: item.attributes,
+            kind: FileKind::Regular,
+            commits_to: Some(other.id),
+        };
         self.memory.remove(id);
         self.inodes.rebind(ino, Node::Detached(Arc::new(detached)));
         Ok(true)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::history::Place;
-use super::types::Ino;
+use super::types::{FileKind, Ino};
 use crate::error::{Error, Result};
 use crate::node::{Attributes, CommitRef, ItemId, Snapshot};
 
@@ -33,8 +33,8 @@ pub(super) struct Detached {
     pub(super) id: ItemId,
     /// Its attributes since.
     pub(super) attributes: Attributes,
-    /// Whether it is a directory (of which nothing is left but a working directory).
-    pub(super) directory: bool,
+    /// Its type. Of a directory nothing is left but a working directory.
+    pub(super) kind: FileKind,
     /// The secret that its unsaved changes go on top of: it was replaced from outside, not unlinked.
     pub(super) commits_to: Option<ItemId>,
 }

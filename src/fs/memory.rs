@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::types::SetAttributes;
+use super::types::{FileKind, SetAttributes};
 use crate::node::{Attributes, ItemId, Name};
 use crate::time::Timestamp;
 
@@ -59,6 +59,13 @@ pub(super) struct MemoryItem {
     pub(super) closed: Option<Instant>,
     /// A secret that was renamed to a scratch name, and whose history this file goes on with.
     pub(super) continues: Option<ItemId>,
+}
+
+impl MemoryItem {
+    /// Its type.
+    pub(super) fn kind(&self) -> FileKind {
+        if self.target.is_some() { FileKind::Symlink } else { FileKind::Regular }
+    }
 }
 
 /// Everything that the next transactions may bring to the keynode.
@@ -189,6 +196,12 @@ impl Memory {
         let newer = AttributeChange::new(set, ctime);
         let entry = self.attributes.entry(id).or_default();
         *entry = entry.merged(newer);
+    }
+
+    /// Notes that a name in memory came to a directory of the namespace, or went.
+    pub(super) fn touch(&mut self, directory: ItemId) {
+        let now = Timestamp::now();
+        self.change(directory, SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now);
     }
 
     /// Attribute changes on their way.

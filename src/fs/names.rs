@@ -80,7 +80,10 @@ impl FileSystem {
             let target = Some(target.into());
             let class = Class::Volatile;
             let item = MemoryItem { parent: directory, name, attributes, target, class, closed: None, continues: None };
-            self.state.lock().memory.insert(id, item);
+            let mut state = self.state.lock();
+            state.memory.insert(id, item);
+            state.memory.touch(directory);
+            drop(state);
             return self.entry(&Node::Item(id));
         }
         self.transact(
@@ -127,6 +130,7 @@ impl FileSystem {
             if state.memory.get(id).is_some() {
                 let before = state.snapshot.clone();
                 state.orphan(id, &before);
+                state.memory.touch(directory);
                 return Ok(());
             }
             let item = state.item(id)?;

@@ -150,8 +150,8 @@ impl FileSystem {
                     transaction.unlink(request.from, &request.name)?;
                 }
                 if transfer.overwrites {
-                    transaction.write(value, session, modified)?;
-                    return transaction.set_attributes(transfer.id, attributes);
+                    let attributes = Attributes { ctime: transaction.date(), ..attributes };
+                    return transaction.write_as(value, session, attributes);
                 }
                 if transaction.namespace().child(request.to, request.new_name.as_bytes()).is_some() {
                     transaction.unlink(request.to, &request.new_name)?;
@@ -161,12 +161,15 @@ impl FileSystem {
             |state, (), before| {
                 if transfer.overwrites {
                     state.orphan_inode(transfer.id, before);
+                    state.memory.touch(request.to);
                 }
                 if let Some(replaced) = transfer.replaced {
                     state.orphan_if_nameless(replaced, before);
                 }
                 let inode = state.inodes.find(transfer.source).map(|(ino, _)| ino);
-                state.memory.remove(transfer.source);
+                if state.memory.remove(transfer.source).is_some() {
+                    state.memory.touch(request.from);
+                }
                 state.note_made(transfer.id, before);
                 if let Some(ino) = inode {
                     state.inodes.rebind(ino, Node::Item(transfer.id));
@@ -340,7 +343,10 @@ impl State {
             item.name = request.new_name.clone();
             item.class = Class::of(&request.new_name);
             item.continues = None;
+            item.attributes.ctime = Timestamp::now();
             self.memory.insert(source, item);
+            self.memory.touch(request.from);
+            self.memory.touch(request.to);
         }
     }
 

@@ -6,7 +6,7 @@ use super::Options;
 use super::handle::Handles;
 use super::history::Place;
 use super::inode::{Detached, Inode, Inodes, Node};
-use super::memory::Memory;
+use super::memory::{Memory, MemoryItem};
 use super::types::{DirEntry, FileKind, Ino, Stat};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, Item, ItemId, Name, Namespace, SecretState, Snapshot};
@@ -105,8 +105,7 @@ impl State {
             }
         }
         for (name, id) in self.memory.children(directory) {
-            let link = self.memory.get(id).is_some_and(|item| item.target.is_some());
-            let kind = if link { FileKind::Symlink } else { FileKind::Regular };
+            let kind = self.memory.get(id).map_or(FileKind::Regular, MemoryItem::kind);
             entries.push(DirEntry { ino: self.inodes.number_of(id), kind, name: name.clone() });
         }
         Ok(entries.into())
@@ -135,19 +134,12 @@ impl State {
         let ino = self.inodes.number_of(id);
         let buffer = self.inodes.find(id).and_then(|(_, inode)| inode.buffer.as_ref());
         let (attributes, kind, links, size) = if let Some(item) = self.memory.get(id) {
-            match &item.target {
-                Some(target) => (item.attributes, FileKind::Symlink, 1, target.len() as u64),
-                None => (item.attributes, FileKind::Regular, 1, 0),
-            }
+            (item.attributes, item.kind(), 1, item.target.as_ref().map_or(0, |target| target.len() as u64))
         } else {
             let item = self.item(id)?;
-            let size = match &item.content {
-                Content::Secret(secret) => secret.size(),
-                Content::Symlink(target) => target.len() as u64,
-                Content::Directory(_) | Content::Fifo | Content::Socket => 0,
-            };
+            let size = size_of(&item.content);
             let kind = kind_of(&item.content);
-            let links = if kind == FileKind::Directory { 1 } else { item.links() };
+            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { item.links() };
             (self.memory.effective(id, item.attributes), kind, links, size)
         };
         let size = buffer.and_then(|b| b.size()).unwrap_or(size);
@@ -160,11 +152,10 @@ impl State {
     }
 
     fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
-        let kind = if detached.directory { FileKind::Directory } else { FileKind::Regular };
-        let committed = detached.secret().map_or(0, SecretState::size);
+        let committed = detached.size();
         let size = inode.buffer.as_ref().and_then(|b| b.size()).unwrap_or(committed);
         let links = u32::from(detached.commits_to.is_some());
-        let mut stat = self.options.shown(ino, kind, detached.attributes, links, size);
+        let mut stat = self.options.shown(ino, detached.kind, detached.attributes, links, size);
         if let Some(modified) = inode.buffer.as_ref().and_then(|b| b.modified()) {
             stat.mtime = modified;
         }
@@ -173,12 +164,10 @@ impl State {
 }
 
 impl Detached {
-    /// The secret that it was.
-    pub(super) fn secret(&self) -> Option<&SecretState> {
-        match &self.snapshot.as_ref()?.namespace().item(self.id)?.content {
-            Content::Secret(secret) => Some(secret),
-            _ => None,
-        }
+    /// Its size in bytes, changes that are not committed aside.
+    fn size(&self) -> u64 {
+        let item = self.snapshot.as_ref().and_then(|snapshot| snapshot.namespace().item(self.id));
+        item.map_or(0, |item| size_of(&item.content))
     }
 }
 
@@ -213,6 +202,15 @@ pub(super) const fn kind_of(content: &Content) -> FileKind {
         Content::Symlink(_) => FileKind::Symlink,
         Content::Fifo => FileKind::Fifo,
         Content::Socket => FileKind::Socket,
+    }
+}
+
+/// The size in bytes that stat(2) shows.
+fn size_of(content: &Content) -> u64 {
+    match content {
+        Content::Secret(secret) => secret.size(),
+        Content::Symlink(target) => target.len() as u64,
+        Content::Directory(_) | Content::Fifo | Content::Socket => 0,
     }
 }
 

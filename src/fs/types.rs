@@ -63,7 +63,7 @@ pub struct Stat {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Names. Directories say 1, as on btrfs: subdirectories are not counted.
+    /// Names; of a directory: its own, `.`, and the `..` of each directory in it. Directories of the history say 1.
     pub links: u32,
     /// Bytes.
     pub size: u64,

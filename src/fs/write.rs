@@ -46,6 +46,7 @@ impl FileSystem {
         let class = Class::of(&name);
         let item = MemoryItem { parent: directory, name, attributes, target: None, class, closed: None, continues };
         state.memory.insert(id, item);
+        state.memory.touch(directory);
         let ino = state.inodes.look_up(&Node::Item(id));
         let inode = state.inodes.get_mut(ino)?;
         inode.buffer = Some(Arc::new(Buffer::created()));
@@ -78,12 +79,19 @@ impl FileSystem {
             inode.writers += 1;
             let buffer = inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone();
             buffer.opened();
-            if open.truncate && stat.size > 0 {
-                // No content is needed to empty it, so this takes no time.
-                buffer.truncate(0, self.options.max_size, true, || Ok(Arc::default()))?;
+            if open.truncate {
+                let (mut set, now) = (SetAttributes::default(), Timestamp::now());
+                if stat.size > 0 {
+                    // No content is needed to empty it, so this takes no time.
+                    buffer.truncate(0, self.options.max_size, true, || Ok(Arc::default()))?;
+                } else {
+                    set.mtime = Some(now);
+                }
                 if caller.uid != 0 && stat.mode & 0o6000 != 0 {
-                    let set = SetAttributes { mode: Some(stat.mode & !0o6000), ..SetAttributes::default() };
-                    state.set(ino, &set, Timestamp::now())?;
+                    set.mode = Some(stat.mode & !0o6000);
+                }
+                if set != SetAttributes::default() {
+                    state.set(ino, &set, now)?;
                 }
             }
         }
@@ -108,7 +116,22 @@ impl FileSystem {
     /// # Errors
     /// As for [`Self::write`].
     pub fn allocate(&self, ino: Ino, size: u64) -> Result<()> {
-        if self.getattr(ino)?.stat.size < size { self.truncate_buffer(ino, size) } else { Ok(()) }
+        self.writable()?;
+        if self.getattr(ino)?.stat.size < size { self.truncate_buffer(ino, size) } else { self.date(ino) }
+    }
+
+    /// Makes zeros of bytes, as `FALLOC_FL_PUNCH_HOLE` does; the size stays.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn clear(&self, ino: Ino, offset: u64, length: u64) -> Result<()> {
+        self.buffer(ino)?.clear(offset, length, || self.committed(ino))
+    }
+
+    /// A change that leaves the content as it is.
+    pub(super) fn date(&self, ino: Ino) -> Result<()> {
+        let now = Timestamp::now();
+        self.state.lock().set(ino, &SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now)
     }
 
     /// close(2) of a descriptor.

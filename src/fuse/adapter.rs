@@ -28,8 +28,9 @@ const LONG: Duration = Duration::from_secs(100_000);
 /// The largest write request. Requests pass through memory that is not locked: small ones leave little there.
 const LARGEST_WRITE: u32 = 128 << 10;
 
-/// Bits of fallocate(2)'s mode.
+/// What fallocate(2) can be asked for: space beyond the end, and a hole.
 const KEEP_SIZE: i32 = libc::FALLOC_FL_KEEP_SIZE;
+const HOLE: i32 = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE;
 
 /// Answers requests from a file system.
 pub(super) struct Adapter {
@@ -465,7 +466,8 @@ impl Filesystem for Adapter {
         let done = match (mode, offset.checked_add(length)) {
             (0, Some(end)) => self.handle(request, "fallocate", ino, None, |fs| fs.allocate(Ino(ino.0), end)),
             // The space cannot be kept, and need not be.
-            (KEEP_SIZE, _) => Ok(()),
+            (KEEP_SIZE, Some(_)) => self.handle(request, "fallocate", ino, None, |fs| fs.allocate(Ino(ino.0), 0)),
+            (HOLE, Some(_)) => self.handle(request, "fallocate", ino, None, |fs| fs.clear(Ino(ino.0), offset, length)),
             (_, None) => Err(Errno::EFBIG),
             _ => Err(Errno::EOPNOTSUPP),
         };

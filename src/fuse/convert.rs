@@ -55,9 +55,11 @@ pub(super) fn made_by_mknod(mode: u32) -> Option<FileKind> {
 }
 
 pub(super) fn open_mode(flags: i32) -> OpenMode {
+    let truncate = flags & libc::O_TRUNC != 0;
     OpenMode {
-        write: flags & libc::O_ACCMODE != libc::O_RDONLY,
-        truncate: flags & libc::O_TRUNC != 0,
+        // Linux truncates what is opened for reading, too, if it may be written.
+        write: truncate || flags & libc::O_ACCMODE != libc::O_RDONLY,
+        truncate,
         exclusive: flags & libc::O_EXCL != 0,
     }
 }

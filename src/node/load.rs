@@ -70,10 +70,10 @@ impl Tree {
             return None;
         }
         item.names.push((directory, name.clone()));
-        match &mut self.items.get_mut(&directory)?.content {
-            Content::Directory(children) => children.insert(name, id).is_none().then_some(()),
-            _ => None,
-        }
+        let is_directory = item.is_directory();
+        let parent = self.items.get_mut(&directory)?;
+        let free = parent.children().is_some_and(|children| !children.contains_key(&name));
+        (free && parent.put(name, id, is_directory)).then_some(())
     }
 
     fn line(&mut self, line: Change) -> Result<()> {
@@ -106,7 +106,7 @@ impl Tree {
     }
 
     fn define(&mut self, id: ItemId, attributes: super::Attributes, content: Content) -> Result<()> {
-        let item = Item { id, attributes, content, names: Vec::new() };
+        let item = Item { id, attributes, content, names: Vec::new(), subdirectories: 0 };
         if self.items.insert(id, item).is_some() {
             return Err(wrong("an id that is taken"));
         }

@@ -84,6 +84,8 @@ pub struct Item {
     /// What it is.
     pub content: Content,
     pub(super) names: Vec<(ItemId, Name)>,
+    /// How many directories it holds, itself a directory.
+    pub(super) subdirectories: u32,
 }
 
 impl Item {
@@ -95,6 +97,27 @@ impl Item {
     /// How many names it has, as `stat` counts links of anything but a directory.
     pub fn links(&self) -> u32 {
         u32::try_from(self.names.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many directories are in this one.
+    pub fn subdirectories(&self) -> u32 {
+        self.subdirectories
+    }
+
+    /// Puts a name into this directory, or leads it elsewhere. `false`: it is no directory.
+    pub(super) fn put(&mut self, name: Name, id: ItemId, directory: bool) -> bool {
+        let Content::Directory(children) = &mut self.content else { return false };
+        children.insert(name, id);
+        self.subdirectories += u32::from(directory);
+        true
+    }
+
+    /// Takes a name out of this directory.
+    fn take(&mut self, name: &Name, directory: bool) {
+        if let Content::Directory(children) = &mut self.content {
+            children.remove(name);
+            self.subdirectories = self.subdirectories.saturating_sub(u32::from(directory));
+        }
     }
 
     /// Whether it is a directory.
@@ -150,7 +173,7 @@ impl Namespace {
     /// A tree that holds its top directory alone.
     pub fn new(attributes: Attributes) -> Self {
         let content = Content::Directory(OrdMap::new());
-        let root = Item { id: ItemId::ROOT, attributes, content, names: Vec::new() };
+        let root = Item { id: ItemId::ROOT, attributes, content, names: Vec::new(), subdirectories: 0 };
         Self { items: std::iter::once((ItemId::ROOT, Arc::new(root))).collect(), former: OrdMap::new(), secrets: 0 }
     }
 
@@ -376,10 +399,10 @@ impl Namespace {
     /// Drops an item that cannot be read any more, with all its names.
     pub(super) fn drop_item(&mut self, id: ItemId) {
         let Some(item) = self.item(id) else { return };
-        let (names, secret) = (item.names.clone(), item.secret().is_some());
+        let (names, secret, is_directory) = (item.names.clone(), item.secret().is_some(), item.is_directory());
         for (directory, name) in &names {
-            if let Ok(Item { content: Content::Directory(children), .. }) = self.edit(*directory) {
-                children.remove(name);
+            if let Ok(parent) = self.edit(*directory) {
+                parent.take(name, is_directory);
             }
         }
         if secret && !names.is_empty() {
@@ -398,7 +421,7 @@ impl Namespace {
         if self.items.contains_key(&id) {
             return Err(Error::damaged(format!("the id {id} is taken")));
         }
-        self.items.insert(id, Arc::new(Item { id, attributes, content, names: Vec::new() }));
+        self.items.insert(id, Arc::new(Item { id, attributes, content, names: Vec::new(), subdirectories: 0 }));
         Ok(())
     }
 
@@ -447,7 +470,8 @@ impl Namespace {
             return Err(Error::new(Kind::Exists, format!("{path}: exists already")));
         }
         let item = self.edit(id)?;
-        if item.is_directory() && !item.names.is_empty() || id == ItemId::ROOT {
+        let is_directory = item.is_directory();
+        if is_directory && !item.names.is_empty() || id == ItemId::ROOT {
             return Err(Error::damaged(format!("{path}: a directory has one name only")));
         }
         item.names.push((directory, name.clone()));
@@ -459,10 +483,9 @@ impl Namespace {
             self.secrets += 1;
             self.drop_former(path, id);
         }
-        let Content::Directory(children) = &mut self.edit(directory)?.content else {
+        if !self.edit(directory)?.put(name.clone(), id, is_directory) {
             return Err(Error::new(Kind::NotDirectory, format!("{path}: its parent is not a directory")));
-        };
-        children.insert(name.clone(), id);
+        }
         self.touch(directory, date)
     }
 
@@ -493,13 +516,11 @@ impl Namespace {
         let Some(item) = self.child(directory, name.as_bytes()) else {
             return Err(Error::not_found(format!("{path}: no such secret")));
         };
-        let id = item.id;
+        let (id, is_directory) = (item.id, item.is_directory());
         if item.children().is_some_and(|children| !children.is_empty()) {
             return Err(Error::new(Kind::NotEmpty, format!("{path}: the directory is not empty")));
         }
-        if let Content::Directory(children) = &mut self.edit(directory)?.content {
-            children.remove(name);
-        }
+        self.edit(directory)?.take(name, is_directory);
         let item = self.edit(id)?;
         item.names.retain(|(parent, other)| (*parent, other) != (directory, name));
         if let Some(date) = date {
@@ -574,9 +595,10 @@ impl Namespace {
             if let Some(date) = date {
                 item.attributes.ctime = date;
             }
-            if let Content::Directory(children) = &mut self.edit(new.0)?.content {
-                children.insert(new.1.clone(), id);
-            }
+            let is_directory = item.is_directory();
+            self.edit(new.0)?.put(new.1.clone(), id, is_directory);
+            let left = self.edit(old.0)?;
+            left.subdirectories = left.subdirectories.saturating_sub(u32::from(is_directory));
             self.touch(new.0, date)?;
         }
         Ok(())
@@ -611,12 +633,9 @@ impl Namespace {
         if let Some(date) = date {
             item.attributes.ctime = date;
         }
-        if let Content::Directory(children) = &mut self.edit(old_directory)?.content {
-            children.remove(old_name);
-        }
-        if let Content::Directory(children) = &mut self.edit(new_directory)?.content {
-            children.insert(new_name.clone(), id);
-        }
+        let is_directory = item.is_directory();
+        self.edit(old_directory)?.take(old_name, is_directory);
+        self.edit(new_directory)?.put(new_name.clone(), id, is_directory);
         self.touch(old_directory, date)?;
         self.touch(new_directory, date)
     }

@@ -166,11 +166,17 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Kind::NotFound`]: there is no such secret.
     pub fn write(&mut self, value: SealedValue, session: Session, mtime: Timestamp) -> Result<()> {
+        let attributes = self.secret_attributes(value.id)?;
+        self.write_as(value, session, Attributes { mtime, ctime: self.date, ..attributes })
+    }
+
+    /// Gives a secret a new value and these attributes.
+    ///
+    /// # Errors
+    /// As for [`Self::write`].
+    pub fn write_as(&mut self, value: SealedValue, session: Session, attributes: Attributes) -> Result<()> {
         let id = value.id;
-        let Some(item) = self.namespace.item(id).filter(|item| item.secret().is_some()) else {
-            return Err(Error::not_found(format!("{id}: no such secret")));
-        };
-        let attributes = Attributes { mtime, ctime: self.date, ..item.attributes };
+        self.secret_attributes(id)?;
         let secret = self.line(&value);
         self.apply(vec![Change::Secret { id, attributes, secret }])?;
         self.pend(value, session);
@@ -424,6 +430,11 @@ impl Transaction<'_> {
             writers: present.map_or_else(|| Vec::new().into(), |line| line.writers.clone()),
             key: value.key.clone(),
         }
+    }
+
+    fn secret_attributes(&self, id: ItemId) -> Result<Attributes> {
+        let item = self.namespace.item(id).filter(|item| item.secret().is_some());
+        item.map(|item| item.attributes).ok_or_else(|| Error::not_found(format!("{id}: no such secret")))
     }
 
     fn pend(&mut self, value: SealedValue, session: Session) {

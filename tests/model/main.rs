@@ -1,0 +1,114 @@
+//! A mount against a plain directory: the same calls, the same answers and errnos, the same tree afterwards, and still
+//! after a new mount.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod call;
+#[path = "../support/mod.rs"]
+mod support;
+mod tree;
+
+use std::cell::Cell;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use proptest::collection::vec;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+use call::{Call, any_call};
+use support::{Bench, can_mount};
+use tree::Tree;
+
+/// How long new sequences are tried, unless `PKFS_MODEL_SECONDS` says otherwise.
+const BUDGET: Duration = Duration::from_secs(15);
+/// How long a failing one is made shorter, in milliseconds.
+const SHRINKING: u32 = 40_000;
+/// The most calls in one sequence.
+const LONGEST: usize = 60;
+
+#[test]
+fn a_mount_answers_as_a_plain_directory_does() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let plain = plain_directory();
+    let mount = bench.mount(&["-o", "suid"]);
+    let (began, cases) = (Instant::now(), Cell::new(0));
+    let config = Config {
+        cases: 10,
+        max_shrink_time: SHRINKING,
+        max_shrink_iters: 100_000,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    while began.elapsed() < budget() {
+        let outcome = TestRunner::new(config.clone()).run(&vec(any_call(), 1..LONGEST), |calls| {
+            cases.set(cases.get() + 1);
+            compare(&mount.path(""), plain.path(), cases.get(), &calls)
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, calls)) => {
+                let calls: Vec<String> =
+                    calls.iter().enumerate().map(|(at, call)| format!("{at:4} {call:?}")).collect();
+                panic!("{reason}\n{}", calls.join("\n"));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    eprintln!("{} sequences", cases.get());
+    bench.pkfs(&["umount", "m"]);
+    assert_eq!(mount.wait(), Some(0));
+    let again = bench.mount(&[]);
+    for case in 1..=cases.get() {
+        let (mount, plain) = (Tree::new(&directory(&again.path(""), case)), Tree::new(&directory(plain.path(), case)));
+        assert_eq!(mount.dump(), plain.dump(), "sequence {case} after a new mount");
+    }
+}
+
+fn budget() -> Duration {
+    let seconds = std::env::var("PKFS_MODEL_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(BUDGET, Duration::from_secs)
+}
+
+/// In memory where there is such a file system, so that no time is lost.
+fn plain_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn compare(mount: &Path, plain: &Path, case: u32, calls: &[Call]) -> Result<(), TestCaseError> {
+    let mut trees = [mount, plain].map(|root| {
+        let root = directory(root, case);
+        fs::create_dir_all(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        Tree::new(&root)
+    });
+    for (at, call) in calls.iter().enumerate() {
+        let [ours, theirs] = trees.each_mut().map(|tree| tree.answer(call));
+        if ours != theirs {
+            return Err(TestCaseError::fail(format!("call {at}, {call:?}\n mount: {ours:?}\n plain: {theirs:?}")));
+        }
+        let [ours, theirs] = trees.each_ref().map(Tree::look);
+        if let Some((ours, theirs)) = ours.iter().zip(&theirs).find(|(ours, theirs)| ours != theirs) {
+            return Err(TestCaseError::fail(format!(
+                "after call {at}, {call:?}\n mount: {ours:?}\n plain: {theirs:?}"
+            )));
+        }
+    }
+    for tree in &mut trees {
+        tree.close_all();
+    }
+    let [ours, theirs] = trees.each_ref().map(Tree::dump);
+    if ours == theirs {
+        Ok(())
+    } else {
+        Err(TestCaseError::fail(format!("at the end\n mount: {ours:?}\n plain: {theirs:?}")))
+    }
+}
+
+/// Where a sequence is at work: one level down, so that a link upwards leads to nothing of others.
+fn directory(root: &Path, case: u32) -> PathBuf {
+    root.join(case.to_string()).join("r")
+}
