@@ -78,6 +78,8 @@ pub(super) struct Memory {
     aside: HashMap<(ItemId, Name), ItemId>,
     /// Secrets that this mount made, and when the session that made them was last seen at work.
     made: HashMap<ItemId, Instant>,
+    /// When names in memory last came to directories of the namespace or went: shown, but no reason for a transaction.
+    touched: HashMap<ItemId, Timestamp>,
 }
 
 /// Fields of an item's attributes that are to be set with the next transaction.
@@ -193,6 +195,9 @@ impl Memory {
 
     /// Notes an attribute change of an item of the namespace.
     pub(super) fn change(&mut self, id: ItemId, set: SetAttributes, ctime: Timestamp) {
+        if set.mtime.is_some() {
+            self.touched.remove(&id);
+        }
         let newer = AttributeChange::new(set, ctime);
         let entry = self.attributes.entry(id).or_default();
         *entry = entry.merged(newer);
@@ -200,8 +205,7 @@ impl Memory {
 
     /// Notes that a name in memory came to a directory of the namespace, or went.
     pub(super) fn touch(&mut self, directory: ItemId) {
-        let now = Timestamp::now();
-        self.change(directory, SetAttributes { mtime: Some(now), ..SetAttributes::default() }, now);
+        self.touched.insert(directory, Timestamp::now());
     }
 
     /// Attribute changes on their way.
@@ -211,7 +215,12 @@ impl Memory {
 
     /// An item's attributes with what is on its way.
     pub(super) fn effective(&self, id: ItemId, attributes: Attributes) -> Attributes {
-        self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes))
+        let mut shown = self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes));
+        if let Some(touched) = self.touched.get(&id) {
+            shown.mtime = shown.mtime.max(*touched);
+            shown.ctime = shown.ctime.max(*touched);
+        }
+        shown
     }
 
     /// These changes are on disk, or their items are gone; what was changed again since stays.
