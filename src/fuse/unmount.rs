@@ -157,7 +157,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 }
 
 fn busy(path: &Path) -> Error {
-    let holders = holders(path);
+    let mut holders = holders(path);
+    // This process has had the mount open itself, to have it saved.
+    holders.retain(|(pid, _)| *pid != std::process::id());
     let error = Error::new(Kind::Failed, format!("{} is in use", path.display()));
     if holders.is_empty() {
         return error.hint("a process of another user holds it; root sees which");
@@ -173,9 +175,6 @@ fn holders(path: &Path) -> Vec<(u32, String)> {
     let mut holders = Vec::new();
     for process in processes.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        if pid == std::process::id() {
-            continue;
-        }
         let process = process.path();
         if holds(&process, path) {
             let name = fs::read(process.join("comm")).unwrap_or_default();

@@ -38,7 +38,7 @@ fn eventful(bench: &Bench) -> Vec<String> {
     bench.k(&["rm", "--yes", "-r", "a.pk", "gone"]);
     bench.put("target", b"will be replaced");
     bench.put("mover", b"replaces");
-    bench.k(&["mv", "a.pk", "mover", "target"]);
+    bench.k(&["mv", "--yes", "a.pk", "mover", "target"]);
     let mut paths = vec!["gone/away".to_owned(), "link".to_owned()];
     paths.extend(["store/password", "shallow/er/key", "empty", "noise", "again", "target"].map(str::to_owned));
     paths.extend(ODD.map(|name| format!("odd {name}/{name}")));

@@ -73,7 +73,8 @@ impl Log {
                 entries.push(Entry {
                     commit: entry.commit.oid.to_string(),
                     date: entry.date.to_rfc3339(),
-                    changes: entry.changes.iter().map(shown).collect(),
+                    changes: entry.changes.iter().map(ToString::to_string).collect(),
+                    shown: entry.changes.iter().map(shown).collect(),
                 });
             }
             Ok(if entries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
@@ -105,13 +106,16 @@ struct Entry {
     commit: String,
     date: String,
     changes: Vec<String>,
+    /// The same for people: paths in place of ids.
+    #[serde(skip)]
+    shown: Vec<String>,
 }
 
 impl Row for Entry {
     const HEADINGS: &'static [&'static str] = &["commit", "date", "changes"];
 
     fn cells(&self) -> Vec<String> {
-        let shown: Vec<&str> = self.changes.iter().map(String::as_str).take(SHOWN).collect();
+        let shown: Vec<&str> = self.shown.iter().map(String::as_str).take(SHOWN).collect();
         let shown = shown.join("; ");
         let changes = match self.changes.len().saturating_sub(SHOWN) {
             0 => shown,
