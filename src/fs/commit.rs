@@ -206,8 +206,9 @@ impl FileSystem {
         let snapshot: Arc<Snapshot> = transaction.commit()?;
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.snapshot, snapshot);
-        state.memory.changes_saved(&changes);
         adopt(&mut state, result, &before);
+        // Not before: what loses its name keeps its attributes.
+        state.memory.changes_saved(&changes);
         Ok(())
     }
 

@@ -196,6 +196,9 @@ impl Memory {
 
     /// Notes an attribute change of an item of the namespace.
     pub(super) fn change(&mut self, id: ItemId, set: SetAttributes, ctime: Timestamp) {
+        if set.mtime.is_some() {
+            self.touched.remove(&id);
+        }
         let newer = AttributeChange::new(set, ctime);
         let entry = self.attributes.entry(id).or_default();
         *entry = entry.merged(newer);
@@ -224,10 +227,11 @@ impl Memory {
     /// An item's attributes with what is on its way.
     pub(super) fn effective(&self, id: ItemId, attributes: Attributes) -> Attributes {
         let saved_soon = self.attributes.get(&id).map_or(attributes, |change| change.applied(attributes));
-        match self.touched.get(&id) {
-            Some(&time) if time > saved_soon.ctime => Attributes { mtime: time, ctime: time, ..saved_soon },
-            _ => saved_soon,
-        }
+        let Some(&touched) = self.touched.get(&id) else { return saved_soon };
+        // A time ahead of the last change was set, before the directory was touched: setting one forgets that.
+        let ahead = saved_soon.mtime > saved_soon.ctime;
+        let mtime = if ahead { touched } else { touched.max(saved_soon.mtime) };
+        Attributes { mtime, ctime: touched.max(saved_soon.ctime), ..saved_soon }
     }
 
     /// These changes are on disk, or their items are gone; what was changed again since stays.

@@ -7,7 +7,7 @@ mod call;
 mod support;
 mod tree;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use call::{Call, any_call};
 use support::{Bench, can_mount};
-use tree::Tree;
+use tree::{Dump, Tree};
 
 /// How long new sequences are tried, unless `PKFS_MODEL_SECONDS` says otherwise.
 const BUDGET: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ fn a_mount_answers_as_a_plain_directory_does() {
     let bench = Bench::new();
     let plain = plain_directory();
     let mount = bench.mount(&["-o", "suid"]);
-    let (began, cases) = (Instant::now(), Cell::new(0));
+    let (began, tried) = (Instant::now(), RefCell::new(Vec::new()));
     let config = Config {
         cases: 10,
         max_shrink_time: SHRINKING,
@@ -45,27 +45,37 @@ fn a_mount_answers_as_a_plain_directory_does() {
     };
     while began.elapsed() < budget() {
         let outcome = TestRunner::new(config.clone()).run(&vec(any_call(), 1..LONGEST), |calls| {
-            cases.set(cases.get() + 1);
-            compare(&mount.path(""), plain.path(), cases.get(), &calls)
+            tried.borrow_mut().push(calls.clone());
+            compare(&mount.path(""), plain.path(), tried.borrow().len(), &calls)
         });
         match outcome {
             Ok(()) => {}
             Err(TestError::Fail(reason, calls)) => {
-                let calls: Vec<String> =
-                    calls.iter().enumerate().map(|(at, call)| format!("{at:4} {call:?}")).collect();
-                panic!("{reason}\n{}", calls.join("\n"));
+                panic!("{reason}\n{}", listed(&calls));
             }
             Err(error) => panic!("{error}"),
         }
     }
-    eprintln!("{} sequences", cases.get());
+    eprintln!("{} sequences", tried.borrow().len());
     bench.pkfs(&["umount", "m"]);
     assert_eq!(mount.wait(), Some(0));
     let again = bench.mount(&[]);
-    for case in 1..=cases.get() {
-        let (mount, plain) = (Tree::new(&directory(&again.path(""), case)), Tree::new(&directory(plain.path(), case)));
-        assert_eq!(mount.dump(), plain.dump(), "sequence {case} after a new mount");
+    for (case, calls) in (1..).zip(tried.into_inner()) {
+        let [ours, theirs] = [&again.path(""), plain.path()].map(|root| Tree::new(&directory(root, case)).dump());
+        if let Some(difference) = difference(&ours, &theirs) {
+            panic!("after a new mount{difference}\n{}", listed(&calls));
+        }
     }
+}
+
+fn listed(calls: &[Call]) -> String {
+    calls.iter().enumerate().map(|(at, call)| format!("{at:4} {call:?}\n")).collect()
+}
+
+/// The first path that two trees show differently.
+fn difference(ours: &Dump, theirs: &Dump) -> Option<String> {
+    let path = ours.keys().chain(theirs.keys()).find(|path| ours.get(*path) != theirs.get(*path))?;
+    Some(format!(", {path}\n mount: {:?}\n plain: {:?}", ours.get(path), theirs.get(path)))
 }
 
 fn budget() -> Duration {
@@ -78,7 +88,7 @@ fn plain_directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn compare(mount: &Path, plain: &Path, case: u32, calls: &[Call]) -> Result<(), TestCaseError> {
+fn compare(mount: &Path, plain: &Path, case: usize, calls: &[Call]) -> Result<(), TestCaseError> {
     let mut trees = [mount, plain].map(|root| {
         let root = directory(root, case);
         fs::create_dir_all(&root).unwrap();
@@ -101,14 +111,13 @@ fn compare(mount: &Path, plain: &Path, case: u32, calls: &[Call]) -> Result<(), 
         tree.close_all();
     }
     let [ours, theirs] = trees.each_ref().map(Tree::dump);
-    if ours == theirs {
-        Ok(())
-    } else {
-        Err(TestCaseError::fail(format!("at the end\n mount: {ours:?}\n plain: {theirs:?}")))
+    match difference(&ours, &theirs) {
+        None => Ok(()),
+        Some(difference) => Err(TestCaseError::fail(format!("at the end{difference}"))),
     }
 }
 
 /// Where a sequence is at work: one level down, so that a link upwards leads to nothing of others.
-fn directory(root: &Path, case: u32) -> PathBuf {
+fn directory(root: &Path, case: usize) -> PathBuf {
     root.join(case.to_string()).join("r")
 }
