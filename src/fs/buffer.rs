@@ -34,7 +34,8 @@ struct Inner {
 pub(super) struct Unsaved {
     pub(super) content: Arc<Locked>,
     pub(super) session: Session,
-    pub(super) modified: Timestamp,
+    /// `None`: it is older than the buffer.
+    pub(super) modified: Option<Timestamp>,
     changes: u64,
 }
 
@@ -188,7 +189,7 @@ impl Buffer {
         Some(Unsaved {
             content: inner.content.clone()?,
             session: inner.session,
-            modified: inner.modified.unwrap_or_else(Timestamp::now),
+            modified: inner.modified,
             changes: inner.changes,
         })
     }

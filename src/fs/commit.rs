@@ -117,8 +117,12 @@ impl FileSystem {
             transaction,
             |transaction| {
                 // It may have been set since the content was sealed.
-                let mtime = buffer.modified().unwrap_or(plan.unsaved.modified);
-                let dated = |old: Attributes| Attributes { mtime, ctime: old.ctime.max(plan.unsaved.modified), ..old };
+                let modified = buffer.modified().or(plan.unsaved.modified);
+                let dated = |old: Attributes| Attributes {
+                    mtime: modified.unwrap_or(old.mtime),
+                    ctime: plan.unsaved.modified.map_or(old.ctime, |written| written.max(old.ctime)),
+                    ..old
+                };
                 let Some(item) = &item else {
                     let present = transaction.namespace().item(plan.id).map(|item| item.attributes);
                     let present = present.ok_or_else(|| Error::not_found("the file is gone"))?;
