@@ -68,6 +68,13 @@ impl Buffer {
         buffer
     }
 
+    /// What is committed was another file's: this one is unsaved from now on.
+    pub(super) fn unsave(&self) {
+        let mut inner = self.inner.lock();
+        inner.changes += 1;
+        inner.by_open = false;
+    }
+
     fn with(content: Option<Arc<Locked>>, created: bool) -> Self {
         Self {
             order: Mutex::new(()),

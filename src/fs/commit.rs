@@ -317,10 +317,11 @@ impl State {
         let item =
             MemoryItem { parent, name: aside.name.clone(), attributes, target: None, class, closed, continues: None };
         self.memory.insert(id, item);
-        if let Ok(inode) = self.inodes.get_mut(ino)
-            && inode.buffer.as_ref().is_none_or(|buffer| buffer.content().is_none())
-        {
-            inode.buffer = Some(Arc::new(Buffer::holding(aside.content.clone())));
+        if let Ok(inode) = self.inodes.get_mut(ino) {
+            match &inode.buffer {
+                Some(buffer) if buffer.content().is_some() => buffer.unsave(),
+                _ => inode.buffer = Some(Arc::new(Buffer::holding(aside.content.clone()))),
+            }
         }
     }
 }
