@@ -12,7 +12,9 @@ use super::state::{State, living};
 use super::types::{FileKind, Ino, Notice, SetAttributes};
 use super::{FileSystem, Notices};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, SecretState, Snapshot, Transaction};
+use crate::node::{
+    Attributes, Content, Head, Item, ItemId, Locked, Name, SealedValue, SecretState, Snapshot, Transaction,
+};
 
 /// The right to change the namespace: held from before a transaction begins until its result is adopted.
 pub(super) type Writer<'a> = MutexGuard<'a, ()>;
@@ -30,7 +32,8 @@ struct Plan {
 struct Aside {
     id: ItemId,
     name: Name,
-    attributes: Attributes,
+    /// Where its content comes from.
+    head: Option<Head>,
     content: Arc<Locked>,
 }
 
@@ -77,8 +80,8 @@ impl FileSystem {
         };
         let aside = match aside {
             Some((id, name)) => {
-                let attributes = snapshot.namespace().item(id).map_or_else(|| Attributes::new(0o600), |i| i.attributes);
-                Some(Aside { id, name, attributes, content: self.head(&snapshot, id)? })
+                let head = living(snapshot.namespace(), id).and_then(Item::secret).and_then(SecretState::head);
+                Some(Aside { id, name, head, content: self.head(&snapshot, id)? })
             }
             None => None,
         };
@@ -99,7 +102,10 @@ impl FileSystem {
             let mut state = self.state.lock();
             let Some(id) = state.commits_to(ino)? else { return Ok(true) };
             let aside = state.aside(id);
-            if aside.as_ref().map_or(id, |(aside, _)| *aside) != plan.id || aside.is_some() != plan.aside.is_some() {
+            let head = |id| state.secret(id).ok().and_then(SecretState::head);
+            let present = aside.as_ref().map(|(id, name)| (*id, name, head(*id)));
+            let planned = plan.aside.as_ref().map(|aside| (aside.id, &aside.name, aside.head));
+            if present != planned || (present.is_none() && id != plan.id) {
                 return Ok(false);
             }
             let item = state.memory.get(id).cloned();
@@ -153,7 +159,7 @@ impl FileSystem {
                     state.note_made(plan.id, before);
                 }
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {
-                    state.set_aside(aside, item.parent);
+                    state.set_aside(aside, item.parent, before);
                 }
                 state.lead_to(ino, plan.id, before, &self.notices);
                 if let Some(item) = &item {
@@ -307,13 +313,14 @@ impl State {
     }
 
     /// A secret that an editor moved aside becomes a waiting file: its history goes on elsewhere.
-    fn set_aside(&mut self, aside: &Aside, parent: ItemId) {
+    fn set_aside(&mut self, aside: &Aside, parent: ItemId, before: &Snapshot) {
         let ino = self.inodes.ensure(&Node::Item(aside.id));
         let id = ItemId::random();
         self.inodes.rebind(ino, Node::Item(id));
         let closed = self.inodes.get(ino).is_ok_and(|inode| inode.opens == 0).then(Instant::now);
         let class = Class::of(&aside.name);
-        let attributes = aside.attributes;
+        let attributes = before.namespace().item(aside.id).map(|item| self.memory.effective(aside.id, item.attributes));
+        let attributes = attributes.unwrap_or_else(|| Attributes::new(0o600));
         let item =
             MemoryItem { parent, name: aside.name.clone(), attributes, target: None, class, closed, continues: None };
         self.memory.insert(id, item);
