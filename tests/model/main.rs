@@ -69,7 +69,8 @@ fn a_mount_answers_as_a_plain_directory_does() {
 }
 
 fn listed(calls: &[Call]) -> String {
-    calls.iter().enumerate().map(|(at, call)| format!("{at:4} {call:?}\n")).collect()
+    let lines: Vec<String> = calls.iter().enumerate().map(|(at, call)| format!("{at:4} {call:?}")).collect();
+    lines.join("\n")
 }
 
 /// The first path that two trees show differently.
