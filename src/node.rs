@@ -12,6 +12,7 @@
 #![doc = include_str!("node/format.md")]
 
 mod attributes;
+mod base;
 mod change;
 mod checkpoint;
 mod commit;
@@ -19,9 +20,9 @@ mod compaction;
 mod fsck;
 mod id;
 mod info;
+mod items;
 mod keynode;
 mod keyring;
-mod load;
 mod log;
 mod memory;
 mod name;

@@ -95,9 +95,18 @@ pub(super) fn loose_limit(size: u64) -> u64 {
     (64 << 10) + MAX_OBJECT.min(size.saturating_mul(64))
 }
 
+/// How hard an object of this size is compressed. Large ones are messages, which do not shrink, and the heads of a
+/// checkpoint, which everybody who opens the keynode would have to inflate.
+pub(super) const fn compression(size: usize) -> Compression {
+    if size < LARGE { Compression::fast() } else { Compression::none() }
+}
+
+/// From this size on, in bytes, objects are stored as they are.
+const LARGE: usize = 64 << 10;
+
 /// The bytes of a loose object's file.
 pub(super) fn encode_loose(kind: ObjectKind, data: &[u8]) -> Result<Vec<u8>> {
-    let fast = encode_with(kind, data, Compression::fast())?;
+    let fast = encode_with(kind, data, compression(data.len()))?;
     let readable = data.len() as u64 + 32 <= loose_limit(fast.len() as u64);
     if readable { Ok(fast) } else { encode_with(kind, data, Compression::none()) }
 }
@@ -112,10 +121,16 @@ fn encode_with(kind: ObjectKind, data: &[u8], level: Compression) -> Result<Vec<
 
 /// Inflates a zlib stream piece by piece: `next` gives the following compressed bytes, none at their end.
 /// Stops at the stream's end; more than `limit` bytes are an error. Returns the bytes and how much was consumed.
-pub(super) fn inflate(limit: u64, mut next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<(Vec<u8>, u64)> {
+/// Room is made for `expected` bytes at first, which the caller bounds by what the file can hold.
+pub(super) fn inflate(
+    limit: u64,
+    expected: u64,
+    mut next: impl FnMut(u64) -> Result<Vec<u8>>,
+) -> Result<(Vec<u8>, u64)> {
     let wrong = |what: &str| Error::damaged(format!("its compressed data {what}"));
     let mut stream = Decompress::new(true);
-    let mut out: Vec<u8> = Vec::new();
+    // One more, so that the end is seen without growing.
+    let mut out: Vec<u8> = Vec::with_capacity(usize::try_from(expected + 1).unwrap_or_default());
     loop {
         let input = next(stream.total_in())?;
         let last = input.is_empty();
@@ -152,7 +167,7 @@ pub(super) fn inflate(limit: u64, mut next: impl FnMut(u64) -> Result<Vec<u8>>) 
 
 /// Reads what [`encode_loose`] writes: a file of this size, given as pieces as for [`inflate`].
 pub(super) fn decode_loose(size: u64, next: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<Object> {
-    let (mut bytes, used) = inflate(loose_limit(size), next)?;
+    let (mut bytes, used) = inflate(loose_limit(size), size, next)?;
     if used != size {
         return Err(Error::damaged("something follows its compressed data"));
     }

@@ -128,7 +128,7 @@ impl Entries {
         let header = self.entry(file, offset)?;
         let end = self.size - TRAILER;
         let mut step = header.size.saturating_add(64).clamp(512, 4096);
-        let (data, used) = inflate(header.size, |done| {
+        let (data, used) = inflate(header.size, header.size.min(end.saturating_sub(header.data)), |done| {
             let from = header.data + done;
             let len = step.min(end.saturating_sub(from));
             step = 64 << 10;

@@ -193,6 +193,9 @@ fn check_pack(file: &File, pack: &Pack, found: &mut Problems) -> Result<()> {
 
 /// Each ref must lead to a commit that is there.
 fn references(archive: &Archive, found: &mut Problems) {
+    if let Err(error) = archive.view().packed_refs.check() {
+        found.push(problem("packed-refs".to_owned(), archive.view().base_last, error.message().to_owned()));
+    }
     for (name, oid) in archive.references("refs/") {
         let what = match archive.object(&oid) {
             Ok(Some(object)) if object.kind == ObjectKind::Commit => continue,

@@ -1,16 +1,16 @@
-//! What is inside a container: one literal packet that is named after its place, padded or compressed.
+//! What is inside a container: one literal packet that is named after its place, padded.
 //!
 //! In a version 1 container the literal sits in a compressed packet. Padding is deflate's own: stored blocks with the
 //! data, then empty stored blocks (RFC 1951, 3.2.4), then a few bytes of empty blocks that make the length exact. In a
-//! version 2 container a padding packet follows the literal (RFC 9580, 5.14). The checkpoint is really compressed.
+//! version 2 container a padding packet follows the literal (RFC 9580, 5.14).
 
 use std::io::{self, Write};
 
 use sequoia_openpgp::Packet;
 use sequoia_openpgp::packet::{Literal, Padding as PaddingPacket, Tag};
 use sequoia_openpgp::serialize::Marshal;
-use sequoia_openpgp::serialize::stream::{Compressor, LiteralWriter, Message};
-use sequoia_openpgp::types::{CompressionAlgorithm, CompressionLevel, DataFormat};
+use sequoia_openpgp::serialize::stream::Message;
+use sequoia_openpgp::types::{CompressionAlgorithm, DataFormat};
 
 use super::memory::Locked;
 use super::padding::Padding;
@@ -57,12 +57,6 @@ pub(super) fn write(
     data: &[u8],
     padding: Padding,
 ) -> sequoia_openpgp::Result<()> {
-    if padding == Padding::Compressed {
-        let message = Compressor::new(message).algo(CompressionAlgorithm::Zip).level(CompressionLevel::fastest());
-        let mut message = LiteralWriter::new(message.build()?).filename(place)?.build()?;
-        message.write_all(data)?;
-        return message.finalize();
-    }
     let literal = literal(place, data)?;
     match container {
         Container::V1 => write_stored(&mut message, &literal, padding)?,
@@ -170,7 +164,7 @@ mod tests {
         for len in [0, 1, 64, 65_500, 65_535, 65_536, 200_000] {
             let data: Vec<u8> = (0..len).map(|i: u32| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
             for container in [Container::V1, Container::V2] {
-                for padding in [Padding::Value, Padding::Change, Padding::Compressed] {
+                for padding in [Padding::Value, Padding::Change] {
                     let bytes = written(container, "here", &data, padding);
                     let mut rest = PacketParser::from_bytes(&bytes).expect("packets");
                     let mut found = 0;

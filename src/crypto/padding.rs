@@ -3,12 +3,10 @@
 /// Which rule of length a message follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
-    /// A secret's value: at least 256 bytes, then Padmé.
+    /// A secret's value, and whatever is not a change: at least 256 bytes, then Padmé.
     Value,
     /// A change of the namespace: a multiple of 512 bytes, then Padmé.
     Change,
-    /// The checkpoint: really compressed, and not padded.
-    Compressed,
 }
 
 impl Padding {
@@ -17,7 +15,6 @@ impl Padding {
         match self {
             Self::Value => padme(len.max(256)),
             Self::Change => padme(len.checked_next_multiple_of(512)?.max(512)),
-            Self::Compressed => Some(len),
         }
     }
 }

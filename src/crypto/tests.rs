@@ -42,7 +42,7 @@ fn messages_come_back() {
         assert_eq!(node.profile(), *profile);
         for len in [0, 1, 64, 65_535, 65_536, (1 << 20) + 3, 10 << 20] {
             let data = pattern(len);
-            for padding in [Padding::Value, Padding::Change, Padding::Compressed] {
+            for padding in [Padding::Value, Padding::Change] {
                 let sealed = seal(&node, ID, &data, padding).unwrap();
                 let opened = open(&node, &sealed.message, ID, None, len).unwrap();
                 assert_eq!(opened.data.as_slice(), data);
@@ -58,7 +58,7 @@ fn messages_come_back() {
 fn messages_of_one_epoch_share_their_beginning_and_nothing_else() {
     for profile in PROFILES {
         let node = NodeKey::generate(*profile).unwrap();
-        let checkpoint = seal(&node, "directory", b"x", Padding::Compressed).unwrap();
+        let checkpoint = seal(&node, "directory", b"x", Padding::Value).unwrap();
         let epoch = Epoch::of(&checkpoint.message, &checkpoint.session_key).unwrap();
         let (a, b) = (
             epoch.seal("change", b"same", Padding::Change).unwrap(),

@@ -40,7 +40,7 @@ pub(super) fn write(
 ) -> Result<(CommitRef, Epoch)> {
     let mut text = Locked::default();
     namespace.write(&mut text);
-    let sealed = seal(key, DIRECTORY, &text, Padding::Compressed)?;
+    let sealed = seal(key, DIRECTORY, &text, Padding::Value)?;
     drop(text);
     let epoch = Epoch::of(&sealed.message, &sealed.session_key)?;
     let mut heads: Vec<(ItemId, Head)> =
@@ -74,7 +74,7 @@ pub(super) fn find(archive: &Archive, key: &NodeKey) -> Result<(Commit, CommitRe
 /// Reads what [`find`] found.
 pub(super) fn read(archive: &Archive, key: &NodeKey, (commit, reference): (&Commit, CommitRef)) -> Result<Checkpoint> {
     let (epoch, opened, heads) = content(archive, key, commit)?;
-    let namespace = Namespace::load(&opened.data, &heads)?;
+    let namespace = Namespace::load(opened.data, heads)?;
     Ok(Checkpoint { reference, namespace, epoch })
 }
 

@@ -4,15 +4,15 @@
 //! copy of its own while readers go on with theirs.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use imbl::shared_ptr::DefaultSharedPtr;
-use imbl::{GenericHashMap, OrdMap};
+use imbl::OrdMap;
 
 use super::attributes::Attributes;
+use super::base::Base;
 use super::change::{Change, SecretLine};
 use super::id::{CommitRef, ItemId};
+use super::items::Items;
 use super::name::{ItemPath, Name};
 use crate::crypto::Locked;
 use crate::error::{Error, Kind, Result};
@@ -145,28 +145,10 @@ impl Item {
 /// The tree.
 #[derive(Clone, Debug)]
 pub struct Namespace {
-    pub(super) items: GenericHashMap<ItemId, Arc<Item>, BuildHasherDefault<IdHasher>, DefaultSharedPtr>,
+    items: Items,
     /// Last names of secrets that have none any more, newest last.
-    pub(super) former: OrdMap<Vec<u8>, Vec<ItemId>>,
-    pub(super) secrets: usize,
-}
-
-/// Ids are random already: their first bytes are as good a hash as any.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
+    former: OrdMap<Vec<u8>, Vec<ItemId>>,
+    secrets: usize,
 }
 
 impl Namespace {
@@ -174,18 +156,25 @@ impl Namespace {
     pub fn new(attributes: Attributes) -> Self {
         let content = Content::Directory(OrdMap::new());
         let root = Item { id: ItemId::ROOT, attributes, content, names: Vec::new(), subdirectories: 0 };
-        Self { items: std::iter::once((ItemId::ROOT, Arc::new(root))).collect(), former: OrdMap::new(), secrets: 0 }
+        let mut items = Items::default();
+        items.insert(root);
+        Self { items, former: OrdMap::new(), secrets: 0 }
+    }
+
+    /// The tree of a checkpoint.
+    pub(super) fn of(base: Base, former: OrdMap<Vec<u8>, Vec<ItemId>>, secrets: usize) -> Self {
+        Self { items: Items::new(base), former, secrets }
     }
 
     /// What has this id, deleted secrets included.
     pub fn item(&self, id: ItemId) -> Option<&Item> {
-        self.items.get(&id).map(|item| &**item)
+        self.items.get(id)
     }
 
     /// The top directory.
-    #[allow(clippy::missing_panics_doc, reason = "made by `new` and never removed")]
+    #[allow(clippy::missing_panics_doc, reason = "there from the start and never removed")]
     pub fn root(&self) -> &Item {
-        &self.items[&ItemId::ROOT]
+        self.item(ItemId::ROOT).expect("the top directory is there")
     }
 
     /// What this name leads to in that directory.
@@ -289,7 +278,7 @@ impl Namespace {
 
     /// Everything, in no order.
     pub fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.values().map(|item| &**item)
+        self.items.iter()
     }
 
     /// Everything below an item and itself, depth first, names in order of their bytes.
@@ -340,7 +329,7 @@ impl Namespace {
             Change::Forget { path } => {
                 let id = self.unbind(path, date)?;
                 if self.item(id).is_some_and(|item| item.names.is_empty()) {
-                    self.items.remove(&id);
+                    self.items.remove(id);
                 }
                 Ok(())
             }
@@ -369,18 +358,28 @@ impl Namespace {
         self.lines(&mut |line| line.write(out));
     }
 
-    /// The lines that make this tree, in an order in which they can be applied.
+    /// The lines that make this tree, in an order in which they can be applied: each directory is followed by the names in
+    /// it that are not directories.
     pub(super) fn lines(&self, visit: &mut dyn FnMut(Change)) {
         let mut linked = HashSet::new();
-        for (path, item) in self.walk(ItemId::ROOT) {
-            if item.is_directory() {
-                visit(Change::Directory { path, id: item.id, attributes: item.attributes });
-                continue;
+        let mut open = vec![(ItemPath::root(), self.root())];
+        while let Some((path, directory)) = open.pop() {
+            let below = open.len();
+            let attributes = directory.attributes;
+            visit(Change::Directory { path: path.clone(), id: directory.id, attributes });
+            for (name, id) in directory.children().into_iter().flatten() {
+                let Some(item) = self.item(*id) else { continue };
+                let path = path.join(name.clone());
+                if item.is_directory() {
+                    open.push((path, item));
+                    continue;
+                }
+                if item.names.len() == 1 || linked.insert(item.id) {
+                    visit(item.definition());
+                }
+                visit(Change::Name { path, id: item.id });
             }
-            if item.names.len() == 1 || linked.insert(item.id) {
-                visit(item.definition());
-            }
-            visit(Change::Name { path, id: item.id });
+            open[below..].reverse();
         }
         let mut deleted: Vec<&Item> = self.items().filter(|i| i.names.is_empty() && i.secret().is_some()).collect();
         deleted.sort_unstable_by_key(|item| item.id);
@@ -409,24 +408,23 @@ impl Namespace {
             self.secrets -= 1;
         }
         self.drop_former(&ItemPath::root(), id);
-        self.items.remove(&id);
+        self.items.remove(id);
     }
 
     fn edit(&mut self, id: ItemId) -> Result<&mut Item> {
-        let item = self.items.get_mut(&id).ok_or_else(|| Error::damaged(format!("there is no item {id}")))?;
-        Ok(Arc::make_mut(item))
+        self.items.get_mut(id).ok_or_else(|| Error::damaged(format!("there is no item {id}")))
     }
 
     fn define(&mut self, id: ItemId, attributes: Attributes, content: Content) -> Result<()> {
-        if self.items.contains_key(&id) {
+        if self.items.get(id).is_some() {
             return Err(Error::damaged(format!("the id {id} is taken")));
         }
-        self.items.insert(id, Arc::new(Item { id, attributes, content, names: Vec::new(), subdirectories: 0 }));
+        self.items.insert(Item { id, attributes, content, names: Vec::new(), subdirectories: 0 });
         Ok(())
     }
 
     fn set_secret(&mut self, id: ItemId, attributes: Attributes, line: &SecretLine) -> Result<()> {
-        if !self.items.contains_key(&id) {
+        if self.items.get(id).is_none() {
             return self.define(id, attributes, Content::Secret(SecretState { line: line.clone(), head: None }));
         }
         let item = self.edit(id)?;
@@ -542,7 +540,7 @@ impl Namespace {
         if item.secret().is_some() {
             self.former.entry(path.to_bytes()).or_default().push(id);
         } else {
-            self.items.remove(&id);
+            self.items.remove(id);
         }
     }
 

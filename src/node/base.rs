@@ -1,0 +1,342 @@
+//! The tree that a checkpoint holds, read as it is needed.
+//!
+//! Opening a keynode looks at each line of the checkpoint only long enough to know whose it is; an item is made of its
+//! lines when it is first asked for. The lines are the node's own, under its signature; `fsck` reads them all.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use imbl::OrdMap;
+use log::error;
+
+use super::change::Change;
+use super::id::ItemId;
+use super::name::{ItemPath, Name};
+use super::namespace::{Content, Head, Item, Namespace, SecretState};
+use super::quote::unquote;
+use crate::crypto::Locked;
+use crate::error::{Error, Result};
+
+/// A checkpoint's lines and where to find what in them.
+#[derive(Default)]
+pub(super) struct Base {
+    text: Locked,
+    heads: Vec<u8>,
+    /// By id.
+    rows: Vec<Row>,
+    made: Vec<OnceLock<Option<Arc<Item>>>>,
+    directories: Vec<Directory>,
+    names: Vec<NameLine>,
+    /// Second and further names of hard links, by id.
+    links: Vec<(ItemId, u32)>,
+}
+
+/// One item.
+struct Row {
+    id: ItemId,
+    /// Where its line starts in the text.
+    at: u32,
+    /// Its first name in `names`, or its place in `directories`.
+    place: Place,
+    /// Where the line of a secret's head starts.
+    head: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Directory(u32),
+    Name(u32),
+    Nameless,
+}
+
+/// A line `name`.
+struct NameLine {
+    at: u32,
+    directory: u32,
+}
+
+/// A line `directory`, which is followed by all the names in it that are not directories.
+struct Directory {
+    id: ItemId,
+    /// What it is called and in which directory; none for the top.
+    name: Option<(u32, Name)>,
+    names: std::ops::Range<u32>,
+    subdirectories: Vec<u32>,
+}
+
+impl Namespace {
+    /// Takes the lines of a checkpoint and the heads of its secrets.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Damaged`]: they are not what [`Namespace::lines`] gives.
+    pub(super) fn load(text: Locked, heads: Vec<u8>) -> Result<Self> {
+        let mut reader = Reader::default();
+        for (at, line) in lines(&text) {
+            reader.line(at, line).ok_or_else(|| wrong(line))?;
+        }
+        reader.finish(text, heads).ok_or_else(|| Error::damaged("the checkpoint does not fit together"))
+    }
+}
+
+/// Looks at the lines in their order.
+#[derive(Default)]
+struct Reader {
+    base: Base,
+    /// Directories by the bytes of their paths; the top one is empty.
+    paths: HashMap<Vec<u8>, u32>,
+    /// The path of the last directory, with a slash behind it unless it is the top.
+    prefix: Vec<u8>,
+    /// The last name in it.
+    last: Vec<u8>,
+    former: OrdMap<Vec<u8>, Vec<ItemId>>,
+}
+
+impl Reader {
+    fn line(&mut self, at: u32, line: &[u8]) -> Option<()> {
+        let tab = memchr::memchr(b'\t', line)?;
+        let (word, rest) = (&line[..tab], &line[tab + 1..]);
+        match word {
+            b"name" => self.name(at, rest),
+            b"secret" | b"symlink" | b"fifo" | b"socket" => {
+                let id = ItemId::from_hex(rest.get(..32)?)?;
+                // Whether a secret has a head is seen at the end; until then its line's own place marks it.
+                let head = (word == b"secret").then_some(at);
+                self.base.rows.push(Row { id, at, place: Place::Nameless, head });
+                Some(())
+            }
+            b"directory" => match Change::parse(line).ok()? {
+                Change::Directory { path, id, .. } => self.directory(at, &path, id),
+                _ => None,
+            },
+            b"former" => match Change::parse(line).ok()? {
+                Change::Former { path, id } => {
+                    self.former.entry(path.to_bytes()).or_default().push(id);
+                    Some(())
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn directory(&mut self, at: u32, path: &ItemPath, id: ItemId) -> Option<()> {
+        let number = u32::try_from(self.base.directories.len()).ok()?;
+        let next = u32::try_from(self.base.names.len()).ok()?;
+        let name = match path.split() {
+            Some((parent, name)) => {
+                let parent = *self.paths.get(&parent.to_bytes())?;
+                self.base.directories.get_mut(parent as usize)?.subdirectories.push(number);
+                Some((parent, name.clone()))
+            }
+            None => None,
+        };
+        if name.is_none() != (id == ItemId::ROOT) || name.is_none() != self.base.directories.is_empty() {
+            return None;
+        }
+        self.prefix = path.to_bytes();
+        self.paths.insert(self.prefix.clone(), number).is_none().then_some(())?;
+        if !path.is_root() {
+            self.prefix.push(b'/');
+        }
+        self.last.clear();
+        self.base.directories.push(Directory { id, name, names: next..next, subdirectories: Vec::new() });
+        self.base.rows.push(Row { id, at, place: Place::Directory(number), head: None });
+        Some(())
+    }
+
+    /// `<path> TAB <id>`.
+    fn name(&mut self, at: u32, rest: &[u8]) -> Option<()> {
+        let tab = memchr::memchr(b'\t', rest)?;
+        let (quoted, id) = (&rest[..tab], ItemId::from_hex(&rest[tab + 1..])?);
+        let unquoted;
+        let path = if quoted.first() == Some(&b'"') {
+            unquoted = unquote(quoted)?;
+            &unquoted
+        } else {
+            quoted
+        };
+        let name = path.strip_prefix(self.prefix.as_slice())?;
+        if name.is_empty() || memchr::memchr(b'/', name).is_some() || name <= self.last.as_slice() {
+            return None;
+        }
+        self.last.clear();
+        self.last.extend_from_slice(name);
+        let number = u32::try_from(self.base.names.len()).ok()?;
+        let directory = u32::try_from(self.base.directories.len().checked_sub(1)?).ok()?;
+        self.base.names.push(NameLine { at, directory });
+        self.base.directories.last_mut()?.names.end = number + 1;
+        match self.base.rows.last_mut() {
+            Some(row) if row.id == id && row.place == Place::Nameless => row.place = Place::Name(number),
+            _ => self.base.links.push((id, number)),
+        }
+        Some(())
+    }
+
+    /// Checks what concerns the whole, and hands it over.
+    fn finish(self, text: Locked, heads: Vec<u8>) -> Option<Namespace> {
+        let Self { mut base, former, .. } = self;
+        base.rows.sort_unstable_by_key(|row| row.id);
+        base.links.sort_unstable();
+        let distinct = base.rows.windows(2).all(|pair| pair[0].id != pair[1].id);
+        if !distinct || base.directories.is_empty() {
+            return None;
+        }
+        let mut head_lines = lines(&heads);
+        let mut secrets = 0;
+        for row in &mut base.rows {
+            if row.head.is_some() {
+                let (at, line) = head_lines.next()?;
+                (ItemId::from_hex(line.get(..32)?)? == row.id).then_some(())?;
+                row.head = Some(at);
+                secrets += usize::from(row.place != Place::Nameless);
+            } else if row.place == Place::Nameless {
+                return None;
+            }
+        }
+        head_lines.next().is_none().then_some(())?;
+        drop(head_lines);
+        let linked = |id: &ItemId| {
+            let row = base.row(*id)?;
+            matches!(base.rows[row].place, Place::Name(_)).then_some(())
+        };
+        base.links.iter().all(|(id, _)| linked(id).is_some()).then_some(())?;
+        let deleted = |id: &ItemId| {
+            let row = base.row(*id)?;
+            (base.rows[row].place == Place::Nameless).then_some(())
+        };
+        former.values().flatten().all(|id| deleted(id).is_some()).then_some(())?;
+        base.made.resize_with(base.rows.len(), OnceLock::new);
+        (base.text, base.heads) = (text, heads);
+        // Everything starts there, so it is read at once.
+        base.get(ItemId::ROOT)?;
+        Some(Namespace::of(base, former, secrets))
+    }
+}
+
+impl Base {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn get(&self, id: ItemId) -> Option<&Arc<Item>> {
+        self.at(self.row(id)?)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Item>> {
+        (0..self.rows.len()).filter_map(|row| self.at(row))
+    }
+
+    fn row(&self, id: ItemId) -> Option<usize> {
+        self.rows.binary_search_by_key(&id, |row| row.id).ok()
+    }
+
+    fn at(&self, row: usize) -> Option<&Arc<Item>> {
+        let (made, row) = (self.made.get(row)?, self.rows.get(row)?);
+        let make = || {
+            let item = self.make(row);
+            if item.is_none() {
+                error!("item {} of the checkpoint is not understood; `pkfs fsck` tells more", row.id);
+            }
+            item.map(Arc::new)
+        };
+        made.get_or_init(make).as_ref()
+    }
+
+    /// Reads the lines of one item.
+    fn make(&self, row: &Row) -> Option<Item> {
+        let mut subdirectories = 0;
+        let (attributes, content) = match Change::parse(line(&self.text, row.at)?).ok()? {
+            Change::Directory { attributes, .. } => {
+                let Place::Directory(number) = row.place else { return None };
+                let directory = self.directories.get(number as usize)?;
+                subdirectories = u32::try_from(directory.subdirectories.len()).ok()?;
+                (attributes, Content::Directory(self.children(directory)?))
+            }
+            Change::Secret { attributes, secret, .. } => {
+                let (id, head) = Head::parse(line(&self.heads, row.head?)?).ok()?;
+                (id == row.id).then_some(())?;
+                (attributes, Content::Secret(SecretState { line: secret, head: Some(head) }))
+            }
+            Change::Symlink { attributes, target, .. } => (attributes, Content::Symlink(target)),
+            Change::Fifo { attributes, .. } => (attributes, Content::Fifo),
+            Change::Socket { attributes, .. } => (attributes, Content::Socket),
+            _ => return None,
+        };
+        Some(Item { id: row.id, attributes, content, names: self.names_of(row)?, subdirectories })
+    }
+
+    fn children(&self, directory: &Directory) -> Option<OrdMap<Name, ItemId>> {
+        let mut children = OrdMap::new();
+        for number in directory.names.clone() {
+            let (name, id) = self.name(number)?;
+            children.insert(name, id);
+        }
+        for &number in &directory.subdirectories {
+            let below = self.directories.get(number as usize)?;
+            let name = below.name.as_ref()?.1.clone();
+            children.insert(name, below.id).is_none().then_some(())?;
+        }
+        Some(children)
+    }
+
+    fn names_of(&self, row: &Row) -> Option<Vec<(ItemId, Name)>> {
+        match row.place {
+            Place::Nameless => Some(Vec::new()),
+            Place::Directory(number) => {
+                let named = self.directories.get(number as usize)?.name.as_ref();
+                named.map_or(Some(Vec::new()), |(parent, name)| {
+                    Some(vec![(self.directories.get(*parent as usize)?.id, name.clone())])
+                })
+            }
+            Place::Name(first) => {
+                let from = self.links.partition_point(|(id, _)| *id < row.id);
+                let more = self.links.iter().skip(from).take_while(|(id, _)| *id == row.id).map(|(_, number)| *number);
+                let named = |number: u32| {
+                    let directory = self.names.get(number as usize)?.directory;
+                    Some((self.directories.get(directory as usize)?.id, self.name(number)?.0))
+                };
+                std::iter::once(first).chain(more).map(named).collect()
+            }
+        }
+    }
+
+    /// What a line `name` says: the last part of its path, and whose it is.
+    fn name(&self, number: u32) -> Option<(Name, ItemId)> {
+        let line = line(&self.text, self.names.get(number as usize)?.at)?.strip_prefix(b"name\t")?;
+        let tab = memchr::memchr(b'\t', line)?;
+        let path = unquote(&line[..tab])?;
+        let last = memchr::memrchr(b'/', &path).map_or(0, |slash| slash + 1);
+        Some((Name::new(&path[last..]).ok()?, ItemId::from_hex(&line[tab + 1..])?))
+    }
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").field("items", &self.rows.len()).finish_non_exhaustive()
+    }
+}
+
+/// Lines with where they start, without their newlines; what follows 4 GiB is not there.
+fn lines(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let line = line(text, at).filter(|_| (at as usize) < text.len())?;
+        let from = at;
+        at = u32::try_from(at as usize + line.len() + 1).unwrap_or(u32::MAX);
+        Some((from, line))
+    })
+}
+
+/// The line that starts here.
+fn line(text: &[u8], at: u32) -> Option<&[u8]> {
+    let rest = text.get(at as usize..)?;
+    Some(&rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())])
+}
+
+fn wrong(line: &[u8]) -> Error {
+    let word = line.split(|&b| b == b'\t').next().unwrap_or_default();
+    let word = String::from_utf8_lossy(&word[..word.len().min(20)]);
+    Error::damaged(format!("the checkpoint has a line {:?} that does not fit", word))
+}

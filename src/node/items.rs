@@ -1,0 +1,84 @@
+//! The items of a namespace: those of a checkpoint, as it has them, and what was changed since.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+
+use super::base::Base;
+use super::id::ItemId;
+use super::namespace::Item;
+
+/// Items by id. A clone costs nothing and shares what is not changed since.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Items {
+    base: Arc<Base>,
+    /// What differs from the base; `None`: it is gone.
+    changed: GenericHashMap<ItemId, Option<Arc<Item>>, BuildHasherDefault<IdHasher>, DefaultSharedPtr>,
+    count: usize,
+}
+
+/// Ids are random already: their first bytes are as good a hash as any.
+#[derive(Debug, Default, Clone, Copy)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+}
+
+impl Items {
+    /// What a checkpoint holds.
+    pub fn new(base: Base) -> Self {
+        let count = base.len();
+        Self { base: Arc::new(base), count, ..Self::default() }
+    }
+
+    pub fn get(&self, id: ItemId) -> Option<&Item> {
+        match self.changed.get(&id) {
+            Some(item) => item.as_deref(),
+            None => self.base.get(id).map(|item| &**item),
+        }
+    }
+
+    /// The item, to be changed in this copy alone.
+    pub fn get_mut(&mut self, id: ItemId) -> Option<&mut Item> {
+        if !self.changed.contains_key(&id) {
+            let item = self.base.get(id)?.clone();
+            self.changed.insert(id, Some(item));
+        }
+        self.changed.get_mut(&id)?.as_mut().map(Arc::make_mut)
+    }
+
+    pub fn insert(&mut self, item: Item) {
+        self.count += usize::from(self.get(item.id).is_none());
+        self.changed.insert(item.id, Some(Arc::new(item)));
+    }
+
+    pub fn remove(&mut self, id: ItemId) {
+        if self.get(id).is_some() {
+            self.count -= 1;
+            self.changed.insert(id, None);
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Item> {
+        let kept = self.base.iter().filter(|item| !self.changed.contains_key(&item.id));
+        kept.map(|item| &**item).chain(self.changed.values().filter_map(|item| item.as_deref()))
+    }
+}
