@@ -32,6 +32,8 @@ mod parallel;
 mod quote;
 mod recovery;
 mod repair;
+mod share;
+mod share_text;
 mod slot;
 mod snapshot;
 #[cfg(test)]
@@ -44,7 +46,7 @@ pub use crate::crypto::{
     Certificate, Fingerprint, Locked, NodeKey, Profile, Sha256, UserKey, counts, gpg, strength::weakness,
 };
 pub use attributes::Attributes;
-pub use change::{Change, SecretLine};
+pub use change::{Change, SecretLine, ShareChange};
 pub use compaction::Compaction;
 pub use fsck::{Finding, Report, Severity, fsck};
 pub use id::{CommitRef, ItemId, Session};
@@ -55,6 +57,7 @@ pub use name::{ItemPath, Name};
 pub use namespace::{Content, Head, Item, Namespace, SecretState, Walk};
 pub use quote::{quote, quoted, unquote};
 pub use repair::{RepairReport, repair};
+pub use share::{Condition, Rule, Share, ShareName, Shares};
 pub use slot::{SealedKeynode, Slot};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;

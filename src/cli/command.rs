@@ -20,6 +20,7 @@ mod passwd;
 mod put;
 mod restore;
 mod rm;
+mod share;
 mod slot;
 mod unlock;
 
@@ -53,6 +54,7 @@ pub(super) enum Command {
     Passwd(passwd::Passwd),
     Unlock(unlock::Unlock),
     Lock(unlock::Lock),
+    Share(share::Share),
     Mount(mount::Mount),
     Umount(mount::Umount),
     Completions(completions::Completions),
@@ -60,12 +62,13 @@ pub(super) enum Command {
 }
 
 /// The commands in `pkfs --help`, in groups.
-pub(super) const GROUPS: [(&str, &[&str]); 7] = [
+pub(super) const GROUPS: [(&str, &[&str]); 8] = [
     ("Make and keep", &["init", "info", "fsck", "compact"]),
     ("Values", &["put", "get", "ls", "rm", "mv", "cp", "ln"]),
     ("History", &["log", "diff", "restore"]),
     ("In and out", &["import", "export"]),
     ("Unlocking", &["slot", "passwd", "unlock", "lock"]),
+    ("Shares", &["share"]),
     ("Mount", &["mount", "umount"]),
     ("Help", &["help", "completions"]),
 ];
@@ -91,6 +94,7 @@ impl Command {
             Self::Import(c) => &c.keynode,
             Self::Export(c) => &c.keynode,
             Self::Slot(c) => c.keynode(),
+            Self::Share(c) => c.keynode(),
             Self::Passwd(c) => &c.keynode,
             Self::Unlock(c) => &c.keynode,
             Self::Lock(c) => &c.keynode,
@@ -123,6 +127,7 @@ impl Command {
             Self::Import(c) => c.run(context),
             Self::Export(c) => c.run(context),
             Self::Slot(c) => c.run(context),
+            Self::Share(c) => c.run(context),
             Self::Passwd(c) => c.run(context),
             Self::Unlock(c) => c.run(context),
             Self::Lock(c) => c.run(context),

@@ -13,6 +13,9 @@
 //! | `log KEYNODE PATH` | array, oldest first, of `{version, date, writer, commit, commits, id}`; `commits` counts the commits of the version's session |
 //! | `info` | object, see [`Info`](crate::node::Info) for the meaning of each field |
 //! | `slot list` | array of `{name, recipients, bytes}` |
+//! | `share list` | array of `{name, paths, rules, alert}`; `rules` counts them |
+//! | `share show` | array of `{path}` |
+//! | `share rules` | array of `{share, conditions, write, until}`; a condition is text `word=value` |
 //! | `fsck` | array of `{severity, place, what}`; `severity` is `note`, `warning` or `error` |
 //! | `import -N`, `export -N`, `restore -N`, `rm -N` | array of `{action, path}` |
 

@@ -14,6 +14,7 @@
 //! | `remove`, `forget` | path; `forget` drops the history too |
 //! | `move`, `exchange` | path, path |
 //! | `slot` | `add` or `remove`, slot name (nothing in the namespace changes) |
+//! | `share` | what happened (`create`, `add`, `remove`, `allow`, `deny`, `alert`, `delete`), share (what it says stands in `shares.pgp`) |
 //! | `repaired` | commit that the log was rebuilt from (likewise) |
 //!
 //! Attributes are six fields: mode (octal), uid, gid, mtime, atime, ctime; the last two `-` where they equal mtime.
@@ -26,6 +27,7 @@ use super::attributes::Attributes;
 use super::id::ItemId;
 use super::name::ItemPath;
 use super::quote::{quote, quoted, unquote};
+use super::share::ShareName;
 use crate::archive::Oid;
 use crate::crypto::{Fingerprint, Locked, SessionKey};
 use crate::error::{Error, Result};
@@ -62,7 +64,41 @@ pub enum Change {
     Move { from: ItemPath, to: ItemPath },
     Exchange { one: ItemPath, other: ItemPath },
     Slot { added: bool, name: String },
+    Share { what: ShareChange, name: ShareName },
     Repaired { commit: Oid },
+}
+
+/// What was done to a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the command")]
+pub enum ShareChange {
+    Create,
+    Add,
+    Remove,
+    Allow,
+    Deny,
+    Alert,
+    Delete,
+}
+
+impl ShareChange {
+    const ALL: [Self; 7] = [Self::Create, Self::Add, Self::Remove, Self::Allow, Self::Deny, Self::Alert, Self::Delete];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Add => "add",
+            Self::Remove => "remove",
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Alert => "alert",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn parse(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.word().as_bytes() == word)
+    }
 }
 
 impl Change {
@@ -114,6 +150,9 @@ impl Change {
             Self::Slot { added, name } => {
                 line.word("slot").show(&if *added { "add" } else { "remove" }).show(name);
             }
+            Self::Share { what, name } => {
+                line.word("share").show(&what.word()).show(name);
+            }
             Self::Repaired { commit } => {
                 line.word("repaired").show(commit);
             }
@@ -153,6 +192,7 @@ impl fmt::Display for Change {
             Self::Exchange { one, other } => write!(f, "exchange {one} and {other}"),
             Self::Slot { added: true, name } => write!(f, "slot {name} added"),
             Self::Slot { added: false, name } => write!(f, "slot {name} removed"),
+            Self::Share { what, name } => write!(f, "share {name}: {}", what.word()),
             Self::Repaired { commit } => write!(f, "repaired from {commit}"),
         }
     }
@@ -243,6 +283,10 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Fields<I> {
                     _ => return None,
                 };
                 Change::Slot { added, name: String::from_utf8(self.0.next()?.to_vec()).ok()? }
+            }
+            b"share" => {
+                let what = ShareChange::parse(self.0.next()?)?;
+                Change::Share { what, name: self.text()?.parse().ok()? }
             }
             b"repaired" => Change::Repaired { commit: self.text()?.parse().ok()? },
             _ => return None,

@@ -16,8 +16,9 @@ use super::namespace::{Head, Namespace};
 use super::objects::{Files, commit, object, unproven_commit, value};
 use super::parallel;
 use super::recovery::signed_by;
+use super::share::Shares;
 use super::slot::slots;
-use super::snapshot::Snapshot;
+use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
 use super::version;
 use crate::archive::{Archive, ObjectKind, Tail};
 use crate::crypto::{Certificate, Locked, NodeKey, open};
@@ -234,12 +235,15 @@ fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &
         let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &mut HashMap::new())?;
         for (path, oid, _) in &files.files {
             let place = match path.as_str() {
-                "shares.pgp" => "shares",
+                SHARES_FILE => SHARES,
                 path if path.starts_with("grants/") => "grant",
                 _ => continue,
             };
             let message = object(reader.archive, oid, ObjectKind::Blob)?;
-            open(reader.key, &message, place, None, checkpoint::LARGEST).map_err(|e| e.at(path))?;
+            let opened = open(reader.key, &message, place, None, checkpoint::LARGEST).map_err(|e| e.at(path))?;
+            if place == SHARES {
+                Shares::parse(&opened.data).map_err(|e| e.at(path))?;
+            }
         }
         Ok(())
     };

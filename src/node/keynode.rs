@@ -8,17 +8,19 @@ use log::{info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use super::change::SecretLine;
+use super::checkpoint::LARGEST;
 use super::id::{CommitRef, ItemId};
 use super::log::{LogEntry, Reader};
 use super::memory::Memory;
-use super::objects::value;
+use super::objects::{object, value};
 use super::recovery::signed_by;
-use super::snapshot::Snapshot;
+use super::share::Shares;
+use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
 use super::transaction::genesis;
 use super::version::{self, Version};
-use crate::archive::{self, Archive, Tail};
+use crate::archive::{self, Archive, ObjectKind, Tail};
 use crate::crypto::{
-    Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, slot::seal_for_passphrase,
+    Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, sha256, slot::seal_for_passphrase,
 };
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
@@ -260,6 +262,21 @@ impl Keynode {
         let commit = super::objects::commit(&snapshot.archive, commit)?;
         let message = value(&snapshot.archive, &commit)?;
         Ok(open(&self.key, &message, &id.to_string(), known, LARGEST_VALUE)?.data)
+    }
+
+    /// The shares of a state.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`]: they cannot be read, or a newer pkfs wrote them.
+    pub fn shares(&self, snapshot: &Snapshot) -> Result<Shares> {
+        let entry = snapshot.carried.entries.iter().find(|entry| entry.name == SHARES_FILE.as_bytes());
+        let Some(entry) = entry else { return Ok(Shares::default()) };
+        let message = object(&snapshot.archive, &entry.oid, ObjectKind::Blob)?;
+        if snapshot.shares_digest() != Some(sha256(&message)) {
+            return Err(Error::damaged("the shares are not those that were signed"));
+        }
+        let opened = open(&self.key, &message, SHARES, None, LARGEST).map_err(|e| e.at(SHARES_FILE))?;
+        Shares::parse(&opened.data).map_err(|e| e.at(SHARES_FILE))
     }
 
     /// All versions of a secret, oldest first.

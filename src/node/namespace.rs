@@ -335,7 +335,7 @@ impl Namespace {
             }
             Change::Move { from, to } => self.relocate(from, to, date),
             Change::Exchange { one, other } => self.exchange(one, other, date),
-            Change::Slot { .. } | Change::Repaired { .. } => Ok(()),
+            Change::Slot { .. } | Change::Share { .. } | Change::Repaired { .. } => Ok(()),
         }
     }
 

@@ -20,18 +20,35 @@ pub(super) struct Carried {
     pub digests: Vec<(String, Sha256)>,
 }
 
+/// The file that holds the shares, and what its message is bound to.
+pub(super) const SHARES_FILE: &str = "shares.pgp";
+pub(super) const SHARES: &str = "shares";
+
 impl Carried {
     /// That of a new keynode: its certificate, no shares.
     pub fn new(key: &NodeKey, objects: &mut Vec<NewObject>) -> Result<Self> {
         let mut carried = Self::default();
-        let shares = seal(key, "shares", b"", Padding::Change)?.message;
-        for (name, data) in [("cert.asc", key.certificate().to_armored()?), ("shares.pgp", shares)] {
+        let shares = seal(key, SHARES, b"", Padding::Change)?.message;
+        for (name, data) in [("cert.asc", key.certificate().to_armored()?), (SHARES_FILE, shares)] {
             carried.digests.push((name.to_owned(), sha256(&data)));
             let blob = NewObject::new(ObjectKind::Blob, data);
             carried.entries.push(TreeEntry { name: name.into(), oid: blob.oid, directory: false });
             objects.push(blob);
         }
         Ok(carried)
+    }
+
+    /// The same with other shares.
+    pub fn with_shares(&self, message: Vec<u8>, objects: &mut Vec<NewObject>) -> Self {
+        let mut carried = self.clone();
+        carried.entries.retain(|entry| entry.name != SHARES_FILE.as_bytes());
+        carried.digests.retain(|(path, _)| path != SHARES_FILE);
+        carried.digests.push((SHARES_FILE.to_owned(), sha256(&message)));
+        carried.digests.sort_unstable();
+        let blob = NewObject::new(ObjectKind::Blob, message);
+        carried.entries.push(TreeEntry { name: SHARES_FILE.into(), oid: blob.oid, directory: false });
+        objects.push(blob);
+        carried
     }
 
     /// The tree of the next control commit, and what its `Content` trailer must say.
@@ -94,6 +111,11 @@ impl Snapshot {
     /// When that was.
     pub fn date(&self) -> Timestamp {
         Timestamp::from_seconds(self.date)
+    }
+
+    /// Names the present shares: another value, other shares.
+    pub fn shares_digest(&self) -> Option<Sha256> {
+        self.carried.digests.iter().find(|(path, _)| path == SHARES_FILE).map(|(_, digest)| *digest)
     }
 
     /// How many transactions opening has to read beyond the checkpoint.

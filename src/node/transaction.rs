@@ -7,7 +7,7 @@ use log::warn;
 use parking_lot::MutexGuard;
 
 use super::attributes::Attributes;
-use super::change::{Change, SecretLine};
+use super::change::{Change, SecretLine, ShareChange};
 use super::checkpoint;
 use super::commit::Draft;
 use super::id::{CommitRef, ItemId, Session};
@@ -17,7 +17,8 @@ use super::name::{ItemPath, Name};
 use super::namespace::{Head, Item, Namespace};
 use super::objects::{VALUE, commit, new_tree};
 use super::parallel;
-use super::snapshot::{Carried, Since, Snapshot};
+use super::share::{ShareName, Shares};
+use super::snapshot::{Carried, SHARES, Since, Snapshot};
 use crate::archive::{Archive, Batch, NewObject, WriteLock};
 use crate::crypto::{Locked, NodeKey, Padding, seal};
 use crate::error::{Error, Kind, Result};
@@ -38,6 +39,8 @@ pub struct Transaction<'a> {
     date: Timestamp,
     changes: Vec<Change>,
     values: HashMap<ItemId, Pending>,
+    /// Other shares, sealed.
+    shares: Option<Vec<u8>>,
     _writing: MutexGuard<'a, ()>,
 }
 
@@ -95,6 +98,7 @@ impl Keynode {
             date: Timestamp::now(),
             changes: Vec::new(),
             values: HashMap::new(),
+            shares: None,
             _writing: writing,
         })
     }
@@ -310,6 +314,24 @@ impl Transaction<'_> {
         self.apply(vec![change])
     }
 
+    /// Puts other shares in place of the present ones; the log tells what was done to which.
+    ///
+    /// # Errors
+    /// Those of the cryptographic library.
+    pub fn set_shares(&mut self, shares: &Shares, what: ShareChange, name: &ShareName) -> Result<()> {
+        self.shares = Some(seal(&self.keynode.key, SHARES, &shares.write(), Padding::Change)?.message);
+        self.note(Change::Share { what, name: name.clone() });
+        Ok(())
+    }
+
+    /// The shares before this transaction.
+    ///
+    /// # Errors
+    /// As for [`Keynode::shares`].
+    pub fn shares(&self) -> Result<Shares> {
+        self.keynode.shares(&self.base)
+    }
+
     /// A line for the log that changes nothing in the tree.
     pub(super) fn note(&mut self, change: Change) {
         self.changes.push(change);
@@ -454,11 +476,15 @@ impl Transaction<'_> {
             self.namespace.set_head(*id, *head)?;
             references.push((id.reference(), head.commit.oid));
         }
-        let mut log = self.control(self.base.log, &self.changes, &heads, &mut objects)?;
+        let carried = match self.shares.take() {
+            Some(message) => Arc::new(self.base.carried.with_shares(message, &mut objects)),
+            None => self.base.carried.clone(),
+        };
+        let mut log = self.control(self.base.log, &carried, &self.changes, &heads, &mut objects)?;
         let mut transactions = 1;
         if heads.len() > MANY_HEADS {
             // Whoever opens the keynode reads the log's head, which should not be a list of thousands.
-            log = self.control(log, &[], &[], &mut objects)?;
+            log = self.control(log, &carried, &[], &[], &mut objects)?;
             transactions += 1;
         }
         let mut snapshot = Snapshot {
@@ -466,7 +492,7 @@ impl Transaction<'_> {
             namespace: self.namespace.clone(),
             log,
             date,
-            carried: self.base.carried.clone(),
+            carried,
             epoch: self.base.epoch.clone(),
             checkpoint: self.base.checkpoint,
             since: Since {
@@ -485,6 +511,7 @@ impl Transaction<'_> {
     fn control(
         &self,
         parent: CommitRef,
+        carried: &Carried,
         changes: &[Change],
         heads: &[(ItemId, Head)],
         objects: &mut Vec<NewObject>,
@@ -494,7 +521,7 @@ impl Transaction<'_> {
         // A line that nobody understands would shut the keynode for ever.
         Lines::parse(&text)?;
         let message = self.base.epoch.seal(CHANGE, &text, Padding::Change)?;
-        let (tree, content) = self.base.carried.with_change(message, objects);
+        let (tree, content) = carried.with_change(message, objects);
         let draft = Draft {
             tree,
             parents: &[parent],

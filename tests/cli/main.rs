@@ -7,6 +7,7 @@ mod in_and_out;
 mod making;
 mod mounting;
 mod output;
+mod shares;
 mod support;
 mod terminal;
 mod unlocking;

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Explain a command or a concept
 ///
-/// Concepts: keynode, unlocking, versions, dates, mount, output, status.
+/// Concepts: keynode, unlocking, versions, dates, mount, shares, output, status.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs help unlocking\n  pkfs help put")]
 pub(in super::super) struct Help {
@@ -17,7 +17,7 @@ pub(in super::super) struct Help {
     topic: Option<String>,
 }
 
-const CONCEPTS: [(&str, &str); 7] = [
+const CONCEPTS: [(&str, &str); 8] = [
     (
         "keynode",
         "A keynode is one file that holds secrets, encrypted, each with its whole history: a tar archive of a git
@@ -80,6 +80,31 @@ and ln work as everywhere. A secret is decrypted when it is first read. What was
 keynode. History is in .versions, which listings do not show.
 
 `pkfs umount DIR` ends it. Where the file cannot be written, the mount is read-only.
+",
+    ),
+    (
+        "shares",
+        "A share is a name for parts of the keynode: paths, each with all that is or comes below it. A rule lets processes
+on the machine of a mount see it:
+
+  pkfs share create app.pk web web/tls db/web-password
+  pkfs share allow app.pk web --user www-data
+
+On a mount by root, or with -o allow_other, every process sees the union of the shares that its rules allow, read-only
+unless --write, and nothing else; who mounted sees all. Rules act at once on mounts that stand. Conditions of one rule
+must all hold; rules add up. What a rule is worth:
+
+  --uid, --user, --gid, --group   as much as Unix users: a process of another user does not get past it. Processes of one
+                                  user can trace each other and share what any of them may see. Root can become anybody.
+  --cgroup, --unit, --container   holds where processes cannot leave their cgroup: not against root, nor where cgroups
+                                  are delegated to the user. Not seen of processes in a pid namespace of elsewhere.
+  --exe, --sha256                 weak: whoever may run the program can preload a library into it, trace it, or have an
+                                  interpreter do as told. Against accidents, not against attackers of the same user.
+
+A path that is shared alone out of a directory that others see too: who guesses its name may learn that it is there, and
+its size, never its content. Share whole directories where that matters.
+
+For a container, bind-mount DIR/.views/NAME, or mount one share: pkfs mount app.pk DIR --view NAME.
 ",
     ),
     (
