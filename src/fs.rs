@@ -36,6 +36,7 @@
 mod attributes;
 mod background;
 mod buffer;
+mod callers;
 mod changes;
 mod commit;
 mod content;
@@ -50,6 +51,7 @@ mod state;
 mod statfs;
 mod tree;
 mod types;
+mod views;
 mod write;
 
 #[cfg(test)]

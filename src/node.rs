@@ -17,6 +17,7 @@ mod change;
 mod checkpoint;
 mod commit;
 mod compaction;
+mod edit;
 mod fsck;
 mod id;
 mod info;
@@ -32,10 +33,12 @@ mod parallel;
 mod quote;
 mod recovery;
 mod repair;
+mod restricted;
 mod share;
 mod share_text;
 mod slot;
 mod snapshot;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -43,7 +46,7 @@ mod version;
 
 pub use crate::archive::Oid;
 pub use crate::crypto::{
-    Certificate, Fingerprint, Locked, NodeKey, Profile, Sha256, UserKey, counts, gpg, strength::weakness,
+    Certificate, Fingerprint, Locked, NodeKey, Profile, Sha256, UserKey, counts, gpg, sha256, strength::weakness,
 };
 pub use attributes::Attributes;
 pub use change::{Change, SecretLine, ShareChange};

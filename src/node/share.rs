@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use glob::Pattern;
+
 use super::name::ItemPath;
 use super::quote::quoted;
 use crate::crypto::Sha256;
@@ -107,7 +109,10 @@ impl Condition {
             "gid" => Self::Gid(number()?),
             "user" => Self::User(text()?.to_owned()),
             "group" => Self::Group(text()?.to_owned()),
-            "cgroup" if value.starts_with(b"/") || value.starts_with(b"*") => Self::Cgroup(text()?.to_owned()),
+            "cgroup" if value.starts_with(b"/") || value.starts_with(b"*") => {
+                Pattern::new(text()?).map_err(|e| wrong(e.msg))?;
+                Self::Cgroup(text()?.to_owned())
+            }
             "cgroup" => return Err(wrong("a cgroup's path begins with a slash, or with **")),
             "unit" if !value.contains(&b'/') => Self::Unit(text()?.to_owned()),
             "unit" => return Err(wrong("not the name of a unit")),

@@ -1,0 +1,334 @@
+//! Who a caller is, beyond the user and group that the kernel tells with each request.
+//!
+//! The rest is read in `/proc`, through a directory that was opened while the caller waited for its answer: once a process
+//! has ended, nothing can be read through that any more, whoever has its number since. So a decision is always about one
+//! live process, and nothing that was read is kept for the next request but the open directory itself.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glob::{MatchOptions, Pattern};
+use lru::LruCache;
+use nix::unistd::{Group, User};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, open, openat, readlinkat, statat};
+
+use super::types::Caller;
+use crate::error::{Error, Kind, Result};
+use crate::node::{Condition, Sha256, sha256};
+
+/// So many processes are kept in mind, each at the cost of one descriptor.
+const KEPT: usize = 256;
+/// The longest file in `/proc` that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
+/// The largest program whose digest is computed, in bytes.
+const LARGEST_PROGRAM: u64 = 1 << 30;
+
+const WHOLE_COMPONENTS: MatchOptions =
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+
+/// All of it must hold of a caller.
+#[derive(Debug)]
+pub(super) struct Who(Vec<Test>);
+
+#[derive(Debug)]
+enum Test {
+    Uid(u32),
+    Gid(u32),
+    Cgroup(Pattern),
+    Unit(String),
+    Container(String),
+    Exe(PathBuf),
+    Sha256(Sha256),
+}
+
+/// Makes conditions ready to be asked, with the users and groups of this machine.
+///
+/// # Errors
+/// [`Kind::Invalid`]: there is no such user or group here.
+pub(super) fn compile(conditions: &[Condition]) -> Result<Who> {
+    let missing = |what: &str, name: &str| Error::new(Kind::Invalid, format!("there is no {what} {name} here"));
+    let test = |condition: &Condition| {
+        Ok(match condition {
+            Condition::Uid(uid) => Test::Uid(*uid),
+            Condition::Gid(gid) => Test::Gid(*gid),
+            Condition::User(name) => match User::from_name(name) {
+                Ok(Some(user)) => Test::Uid(user.uid.as_raw()),
+                _ => return Err(missing("user", name)),
+            },
+            Condition::Group(name) => match Group::from_name(name) {
+                Ok(Some(group)) => Test::Gid(group.gid.as_raw()),
+                _ => return Err(missing("group", name)),
+            },
+            Condition::Cgroup(pattern) => {
+                Test::Cgroup(Pattern::new(pattern).map_err(|e| Error::new(Kind::Invalid, "not a pattern").because(e))?)
+            }
+            Condition::Unit(name) => Test::Unit(name.clone()),
+            Condition::Container(id) => Test::Container(id.clone()),
+            Condition::Exe(path) => Test::Exe(Path::new(std::ffi::OsStr::from_bytes(path)).to_owned()),
+            Condition::Sha256(digest) => Test::Sha256(*digest),
+        })
+    };
+    // Cheap questions first.
+    let mut tests: Vec<Test> = conditions.iter().map(test).collect::<Result<_>>()?;
+    tests.sort_by_key(|test| match test {
+        Test::Uid(_) => 0,
+        Test::Gid(_) => 1,
+        Test::Exe(_) => 2,
+        Test::Cgroup(_) | Test::Unit(_) | Test::Container(_) => 3,
+        Test::Sha256(_) => 4,
+    });
+    Ok(Who(tests))
+}
+
+/// Processes that have asked before.
+#[derive(Debug)]
+pub(super) struct Callers {
+    known: Mutex<LruCache<u32, Arc<OwnedFd>>>,
+    /// Digests of programs, by what tells whether a file has changed.
+    digests: Mutex<LruCache<Identity, Sha256>>,
+}
+
+/// A file, as it was: device, inode, size, when it changed.
+type Identity = (u64, u64, i64, (i64, i64));
+
+impl Default for Callers {
+    fn default() -> Self {
+        let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
+        Self { known: Mutex::new(LruCache::new(kept)), digests: Mutex::new(LruCache::new(kept)) }
+    }
+}
+
+impl Callers {
+    /// The caller of a request that is waiting for its answer.
+    pub(super) fn process(&self, caller: Caller) -> Process<'_> {
+        Process {
+            callers: self,
+            caller,
+            directory: OnceCell::new(),
+            groups: OnceCell::new(),
+            cgroups: OnceCell::new(),
+            exe: OnceCell::new(),
+        }
+    }
+
+    /// The directory of a live process in `/proc`.
+    fn directory(&self, pid: u32) -> Option<Arc<OwnedFd>> {
+        if pid == 0 {
+            return None;
+        }
+        let known = self.known.lock().get(&pid).cloned();
+        // Of one that has ended nothing is there any more.
+        let alive = |directory: &OwnedFd| statat(directory, "stat", AtFlags::empty()).is_ok();
+        if let Some(directory) = known.filter(|directory| alive(directory)) {
+            return Some(directory);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = Arc::new(open(format!("/proc/{pid}"), flags, Mode::empty()).ok()?);
+        self.known.lock().put(pid, opened.clone());
+        Some(opened)
+    }
+
+    fn digest(&self, program: File, identity: Identity) -> Option<Sha256> {
+        if let Some(digest) = self.digests.lock().get(&identity) {
+            return Some(*digest);
+        }
+        let mut bytes = Vec::new();
+        program.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes).ok()?;
+        if bytes.len() as u64 > LARGEST_PROGRAM {
+            return None;
+        }
+        let digest = sha256(&bytes);
+        self.digests.lock().put(identity, digest);
+        Some(digest)
+    }
+}
+
+/// One caller; what is known of it is read when it is first asked for. What cannot be read holds for no condition.
+pub(super) struct Process<'a> {
+    callers: &'a Callers,
+    caller: Caller,
+    directory: OnceCell<Option<Arc<OwnedFd>>>,
+    groups: OnceCell<Vec<u32>>,
+    cgroups: OnceCell<Vec<String>>,
+    exe: OnceCell<Option<Identity>>,
+}
+
+impl Process<'_> {
+    /// Whether all conditions hold.
+    pub(super) fn is(&self, who: &Who) -> bool {
+        who.0.iter().all(|test| match test {
+            Test::Uid(uid) => self.caller.uid == *uid,
+            Test::Gid(gid) => self.caller.gid == *gid || self.groups().contains(gid),
+            Test::Cgroup(pattern) => self.cgroups().iter().any(|path| pattern.matches_with(path, WHOLE_COMPONENTS)),
+            Test::Unit(unit) => self.cgroups().iter().any(|path| is_in_unit(path, unit)),
+            Test::Container(id) => self.cgroups().iter().any(|path| is_in_container(path, id)),
+            // By the file and not by its name: a container can have another program under the same one.
+            Test::Exe(path) => {
+                let there = statat(CWD, path.as_path(), AtFlags::empty()).ok().map(|stat| identity(&stat));
+                there.is_some() && there == self.exe()
+            }
+            Test::Sha256(digest) => self.digest() == Some(*digest),
+        })
+    }
+
+    /// The path of its program as it sees it, for people.
+    pub(super) fn program(&self) -> Option<Vec<u8>> {
+        readlinkat(self.directory()?, "exe", Vec::new()).ok().map(std::ffi::CString::into_bytes)
+    }
+
+    /// The paths of its cgroups: that of version 2, and those of named hierarchies of version 1.
+    pub(super) fn cgroups(&self) -> &[String] {
+        self.cgroups.get_or_init(|| {
+            let text = self.read("cgroup").unwrap_or_default();
+            let line = |line: &str| {
+                let mut fields = line.splitn(3, ':');
+                let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+                (controllers.is_empty() || controllers.starts_with("name=")).then(|| path.to_owned())
+            };
+            text.lines().filter_map(line).collect()
+        })
+    }
+
+    fn groups(&self) -> &[u32] {
+        self.groups.get_or_init(|| {
+            let text = self.read("status").unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+            line.split_ascii_whitespace().filter_map(|group| group.parse().ok()).collect()
+        })
+    }
+
+    fn exe(&self) -> Option<Identity> {
+        *self.exe.get_or_init(|| statat(self.directory()?, "exe", AtFlags::empty()).ok().map(|stat| identity(&stat)))
+    }
+
+    fn digest(&self) -> Option<Sha256> {
+        let program = openat(self.directory()?, "exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let identity = identity(&rustix::fs::fstat(&program).ok()?);
+        self.callers.digest(program.into(), identity)
+    }
+
+    fn directory(&self) -> Option<&Arc<OwnedFd>> {
+        self.directory.get_or_init(|| self.callers.directory(self.caller.pid)).as_ref()
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        let file = openat(self.directory()?, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let mut text = String::new();
+        File::from(file).take(LONGEST).read_to_string(&mut text).map_or_else(|_: io::Error| None, |_| Some(text))
+    }
+}
+
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino, stat.st_size, (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(i64::MAX)))
+}
+
+/// Whether a cgroup belongs to a unit of the system's manager: only slices lead there, since whatever else a user's own
+/// manager, or a container's, names so is not it.
+fn is_in_unit(path: &str, unit: &str) -> bool {
+    let mut components = path.split('/').skip(1);
+    components.find(|component| *component == unit || !component.ends_with(".slice")) == Some(unit)
+}
+
+/// Whether a cgroup belongs to the container whose id begins so: a component is the id, as it is or with the runtime's
+/// name before it (`docker-<id>.scope`).
+fn is_in_container(path: &str, id: &str) -> bool {
+    path.split('/').any(|component| {
+        let component = component.strip_suffix(".scope").unwrap_or(component);
+        let last = component.rsplit('-').next().unwrap_or(component);
+        last.len() == 64 && last.bytes().all(|b| b.is_ascii_hexdigit()) && last.starts_with(id)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn who(word: &str, value: &[u8]) -> Who {
+        compile(&[Condition::new(word, value).unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn units_are_those_of_the_system_alone() {
+        let unit = "web.service";
+        assert!(is_in_unit("/system.slice/web.service", unit));
+        assert!(is_in_unit("/a.slice/a-b.slice/web.service/sub", unit));
+        for other in [
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service",
+            "/docker/web.service",
+            "/system.slice/other.service/web.service",
+            "/system.slice/web.service2",
+            "/",
+            "",
+        ] {
+            assert!(!is_in_unit(other, unit), "{other}");
+        }
+    }
+
+    #[test]
+    fn containers_are_known_by_their_whole_id() {
+        let id = "0123456789ab".repeat(6)[..64].to_owned();
+        for path in [
+            format!("/docker/{id}"),
+            format!("/system.slice/docker-{id}.scope"),
+            format!("/machine.slice/libpod-{id}.scope/container"),
+            format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{id}.scope"),
+        ] {
+            assert!(is_in_container(&path, "0123456789ab"), "{path}");
+            assert!(!is_in_container(&path, "1123456789ab"), "{path}");
+        }
+        assert!(!is_in_container("/docker/0123456789ab", "0123456789ab"), "not a whole id");
+    }
+
+    #[test]
+    fn this_process_is_itself_and_a_child_is_another() {
+        let callers = Callers::default();
+        let mut child = Command::new("/bin/sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
+        let me = Caller { uid: 4711, gid: 0, pid: std::process::id() };
+        let it = Caller { uid: 4711, gid: 0, pid: child.id() };
+        let (mine, sleeps) = (std::env::current_exe().unwrap(), who("exe", b"/bin/sleep"));
+        // Until the child has become the other program.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !callers.process(it).is(&sleeps) {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        assert!(!callers.process(me).is(&sleeps));
+        assert!(callers.process(me).is(&who("exe", mine.as_os_str().as_bytes())));
+        let digest = sha256(&std::fs::read("/bin/sleep").unwrap()).to_string();
+        assert!(callers.process(it).is(&who("sha256", digest.as_bytes())));
+        assert!(!callers.process(me).is(&who("sha256", digest.as_bytes())));
+        assert!(callers.process(me).is(&who("uid", b"4711")) && !callers.process(me).is(&who("uid", b"0")));
+        assert!(callers.process(it).is(&who("cgroup", b"/**")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!callers.process(it).is(&sleeps), "it has ended");
+        assert!(callers.process(it).is(&who("uid", b"4711")), "the kernel told its user");
+    }
+
+    #[test]
+    fn a_caller_that_cannot_be_seen_is_its_user_alone() {
+        let callers = Callers::default();
+        let nobody = Caller { uid: 7, gid: 8, pid: 0 };
+        assert!(callers.process(nobody).is(&who("uid", b"7")) && callers.process(nobody).is(&who("gid", b"8")));
+        for other in [who("cgroup", b"/**"), who("exe", b"/bin/sh"), who("unit", b"a.service"), who("gid", b"0")] {
+            assert!(!callers.process(nobody).is(&other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn unknown_users_are_refused() {
+        let condition = |word| Condition::new(word, b"no such name").unwrap();
+        assert!(compile(&[condition("user")]).is_err() && compile(&[condition("group")]).is_err());
+        assert!(compile(&[Condition::new("user", b"root").unwrap()]).is_ok());
+    }
+}
