@@ -16,7 +16,8 @@
 //! | `attributes` | chmod, chown, times, truncation |
 //! | `memory` | new files, scratch files, attributes on their way |
 //! | `background` | what happens without a request |
-//! | `changes` | changes from outside, notices for the kernel |
+//! | `changes`, `differences` | changes from outside, notices for the kernel |
+//! | `turn`, `events` | names on their way from old to new, what inotify must tell |
 //! | `history` | `.versions` |
 //! | `statfs`, `errno` | space; the one mapping of errors |
 //!
@@ -40,7 +41,9 @@ mod callers;
 mod changes;
 mod commit;
 mod content;
+mod differences;
 mod errno;
+mod events;
 mod handle;
 mod history;
 mod inode;
@@ -50,6 +53,7 @@ mod rename;
 mod state;
 mod statfs;
 mod tree;
+mod turn;
 mod types;
 mod views;
 mod write;
@@ -64,7 +68,8 @@ use parking_lot::Mutex;
 pub use self::errno::{errno, level};
 pub use self::statfs::Space;
 pub use self::types::{
-    Caller, DirEntry, Entry, FileKind, HandleId, Ino, Notice, OpenMode, RenameMode, SetAttributes, Slice, Stat,
+    Act, Caller, DirEntry, Entry, Event, FileKind, HandleId, Ino, Notice, OpenMode, RenameMode, SetAttributes, Slice,
+    Stat,
 };
 
 use self::changes::Notices;

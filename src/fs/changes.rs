@@ -4,106 +4,228 @@
 //! name, and whoever has the old one open goes on with what it was.
 
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, MutexGuard};
 
 use super::FileSystem;
 use super::commit::Writer;
+use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
 use super::state::{State, kind_of, living};
+use super::turn::{Spot, head_of};
 use super::types::{Ino, Notice};
 use crate::error::Result;
-use crate::node::{Attributes, Content, ItemId, Name, Snapshot};
+use crate::node::{Attributes, CommitRef, Item, ItemId, Name, Namespace, Snapshot};
 use crate::time::Timestamp;
+
+/// How long a flip waits for the kernel, which may itself wait for a request that changes names in a directory.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where notices go: to whoever tells the kernel, in a thread of its own, since telling waits for requests.
 #[derive(Default)]
-pub(super) struct Notices(OnceLock<mpsc::Sender<Notice>>);
+pub(super) struct Notices {
+    sender: OnceLock<mpsc::Sender<Notice>>,
+    /// The kernel has taken a notice, or those who watch have something to hear.
+    changed: Condvar,
+}
 
 impl Notices {
+    /// Whether there is a kernel to be told.
+    pub(super) fn heard(&self) -> bool {
+        self.sender.get().is_some()
+    }
+
     pub(super) fn send(&self, notice: Notice) {
-        // Without a kernel there is nobody to tell.
-        if let Some(sender) = self.0.get() {
+        if let Some(sender) = self.sender.get() {
             let _ = sender.send(notice);
         }
     }
+
+    pub(super) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait(&self, state: &mut MutexGuard<'_, State>) {
+        self.changed.wait(state);
+    }
+}
+
+/// What has become of an inode's item.
+struct Compared {
+    ino: Ino,
+    id: ItemId,
+    outcome: Outcome,
+    /// Its names that lead elsewhere or nowhere now.
+    lost: Vec<Spot>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Same,
+    Attributes,
+    Replaced(Option<CommitRef>),
+    Removed,
 }
 
 impl FileSystem {
-    /// What the kernel must be told from now on; it can be asked for once.
+    /// What the kernel must be told from now on; it can be asked for once. After each [`Notice::Entry`] comes
+    /// [`Self::expired`].
     pub fn notices(&self) -> mpsc::Receiver<Notice> {
         let (sender, receiver) = mpsc::channel();
-        let _ = self.notices.0.set(sender);
+        let _ = self.notices.sender.set(sender);
         receiver
     }
 
-    /// Looks at the file again and adopts what others have changed.
+    /// The kernel will ask for this name anew.
+    pub fn expired(&self, parent: Ino, name: Name) {
+        self.state.lock().turn.expired(&(parent, name));
+        self.notices.wake();
+    }
+
+    /// Whether the kernel opens an inode by a name that leads elsewhere already: it must look the name up again.
+    pub fn is_outdated(&self, ino: Ino) -> bool {
+        self.state.lock().is_outdated(ino)
+    }
+
+    /// Looks at the file again and adopts what others have changed. Not for a request: it waits for the kernel.
     ///
     /// # Errors
     /// Whatever reading and verifying it brings; what was known before stays in force then.
     pub fn refresh(&self) -> Result<()> {
-        // A transaction that is under way sees by itself what others have changed, and may wait long for its turn.
-        let Some(writer) = self.writer.try_lock() else { return Ok(()) };
         self.keynode.refresh()?;
+        self.announce(&self.keynode.snapshot());
+        let writer = self.writer.lock();
         self.adopt(&writer, self.keynode.snapshot());
         Ok(())
     }
 
+    /// Has the kernel ask anew for all names that are about to change, so that they change together.
+    fn announce(&self, next: &Arc<Snapshot>) {
+        let mut state = self.state.lock();
+        if !self.notices.heard() || state.snapshot.commit() == next.commit() {
+            return;
+        }
+        let compared = state.compare(state.snapshot.namespace(), next.namespace());
+        let spots = compared.into_iter().flat_map(|one| one.lost);
+        state.turn.announce(next.clone(), spots, &self.notices);
+        let (last, deadline) = (state.turn.last_asked(), Instant::now() + PATIENCE);
+        while !state.turn.has_told(last) {
+            if self.notices.changed.wait_until(&mut state, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
     /// Makes a snapshot that others brought about the present one.
     pub(super) fn adopt(&self, _writer: &Writer<'_>, snapshot: Arc<Snapshot>) {
-        let mut state = self.state.lock();
-        if state.snapshot.commit() != snapshot.commit() {
-            let before = std::mem::replace(&mut state.snapshot, snapshot);
-            state.compare(&before, &self.notices);
-        }
+        let (before, watched) = {
+            let mut state = self.state.lock();
+            if state.snapshot.commit() == snapshot.commit() {
+                state.turn.arrived();
+                return;
+            }
+            (state.snapshot.clone(), state.watched_directories(&self.notices))
+        };
+        let differences = differences(before.namespace(), snapshot.namespace(), &watched);
+        self.state.lock().flip(snapshot, &differences, &self.notices);
     }
 }
 
 impl State {
-    /// Compares all inodes in the table with an earlier snapshot.
-    fn compare(&mut self, before: &Arc<Snapshot>, notices: &Notices) {
-        let known: Vec<(Ino, ItemId)> = self
-            .inodes
-            .iter()
-            .filter_map(|(ino, inode)| match inode.node {
-                Node::Item(id) if self.memory.get(id).is_none() => Some((ino, id)),
-                _ => None,
-            })
-            .chain([(Ino::ROOT, ItemId::ROOT)])
-            .collect();
-        for (ino, id) in known {
-            self.compare_item(ino, id, before, notices);
+    fn watched_directories(&self, notices: &Notices) -> Vec<ItemId> {
+        if !notices.heard() {
+            return Vec::new();
         }
+        let known = self.inodes.iter().filter(|(_, inode)| inode.lookups > 0);
+        let items = known.filter_map(|(_, inode)| match inode.node {
+            Node::Item(id) if self.item(id).is_ok_and(Item::is_directory) => Some(id),
+            _ => None,
+        });
+        items.chain([ItemId::ROOT]).collect()
     }
 
-    fn compare_item(&mut self, ino: Ino, id: ItemId, before: &Arc<Snapshot>, notices: &Notices) {
-        let old = living(before.namespace(), id);
-        let new = living(self.snapshot.namespace(), id);
-        let head = |item: Option<&crate::node::Item>| match item.map(|item| &item.content) {
-            Some(Content::Secret(secret)) => secret.head().map(|head| head.commit),
-            _ => None,
-        };
-        let names = |item: Option<&crate::node::Item>| -> Vec<(ItemId, Name)> {
-            item.map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect()).unwrap_or_default()
-        };
-        let (old_head, new_head) = (head(old), head(new));
-        let (old_names, new_names) = (names(old), names(new));
-        let replaced = old_head != new_head && old_head.is_some();
-        let removed = old.is_some() && new.is_none();
-        let attributes = old.map(|item| item.attributes) != new.map(|item| item.attributes);
-        for (parent, name) in old_names {
-            if replaced || !new_names.contains(&(parent, name.clone())) {
-                notices.send(Notice::Entry { parent: self.inodes.number_of(parent), name });
+    /// Shows another snapshot.
+    fn flip(&mut self, snapshot: Arc<Snapshot>, differences: &[Difference], notices: &Notices) {
+        let mut spots = Vec::new();
+        for difference in differences {
+            spots.extend(self.note_difference(difference));
+        }
+        let compared = self.compare(self.snapshot.namespace(), snapshot.namespace());
+        let expired = self.turn.arrived();
+        for Compared { ino, lost, .. } in &compared {
+            for spot in lost {
+                if notices.heard() && self.is_watched(spot.0) {
+                    self.note(spot, Some(*ino));
+                    spots.push(spot.clone());
+                }
+                if !expired.contains(spot) {
+                    self.turn.expire(spot.clone(), notices);
+                }
             }
         }
-        if replaced || removed {
-            self.detach(ino, id, before, (!removed).then_some(id));
-        } else if attributes {
-            notices.send(Notice::Attributes(ino));
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
+        for Compared { ino, id, outcome, .. } in compared {
+            match outcome {
+                Outcome::Same => {}
+                Outcome::Attributes => notices.send(Notice::Attributes(ino)),
+                Outcome::Replaced(head) => {
+                    self.detach(ino, id, &before, Some(id));
+                    if let Some(head) = head {
+                        self.inodes.changed_outside(id, head);
+                    }
+                }
+                Outcome::Removed => {
+                    self.detach(ino, id, &before, None);
+                    self.inodes.gone(id);
+                }
+            }
         }
-        match new_head {
-            Some(head) if replaced => self.inodes.changed_outside(id, head),
-            _ if removed => self.inodes.gone(id),
-            _ => {}
+        self.enqueue(spots, notices);
+    }
+
+    /// Notes a name in a directory that may be watched. What waits in memory hides it.
+    fn note_difference(&mut self, difference: &Difference) -> Option<Spot> {
+        let Difference { directory, name, old, new } = difference;
+        if self.memory.child(*directory, name).is_some() {
+            return None;
         }
+        let known = old.and_then(|id| self.inodes.find(id).map(|(ino, _)| ino));
+        // The kernel can only be told that something goes if there is something.
+        let gone = old.filter(|_| known.is_none() && new.is_none());
+        let ino = known.or_else(|| gone.map(|id| self.inodes.ensure(&Node::Item(id))));
+        let spot = (self.inodes.number_of(*directory), name.clone());
+        self.note(&spot, ino);
+        Some(spot)
+    }
+
+    /// Compares what all inodes in the table stand for in two namespaces.
+    fn compare(&self, before: &Namespace, after: &Namespace) -> Vec<Compared> {
+        let known = self.inodes.iter().filter_map(|(ino, inode)| match inode.node {
+            Node::Item(id) if self.memory.get(id).is_none() => Some((ino, id)),
+            _ => None,
+        });
+        let compared = known.chain([(Ino::ROOT, ItemId::ROOT)]).map(|(ino, id)| {
+            let (old, new) = (living(before, id), living(after, id));
+            let has = |item: Option<&Item>, parent, name| {
+                item.is_some_and(|item| item.names().any(|other| other == (parent, name)))
+            };
+            let (old_head, new_head) = (old.and_then(head_of), new.and_then(head_of));
+            let outcome = match (old, new) {
+                (Some(_), None) => Outcome::Removed,
+                _ if old_head.is_some() && old_head.map(|h| h.commit) != new_head.map(|h| h.commit) => {
+                    Outcome::Replaced(new_head.map(|head| head.commit))
+                }
+                _ if old.map(|item| item.attributes) != new.map(|item| item.attributes) => Outcome::Attributes,
+                _ => Outcome::Same,
+            };
+            let replaced = matches!(outcome, Outcome::Replaced(_));
+            let names = old.into_iter().flat_map(Item::names);
+            let lost = names.filter(|(parent, name)| replaced || !has(new, *parent, name));
+            let lost = lost.map(|(parent, name)| (self.inodes.number_of(parent), name.clone())).collect();
+            Compared { ino, id, outcome, lost }
+        });
+        compared.filter(|one| one.outcome != Outcome::Same || !one.lost.is_empty()).collect()
     }
 
     /// An inode keeps what it shows while its item goes on without it, or is gone.
@@ -132,11 +254,19 @@ impl State {
         self.inodes.gone(id);
     }
 
-    /// Tells that the names of an item lead to another inode now.
-    pub(super) fn announce_names(&self, id: ItemId, notices: &Notices) {
-        let Ok(item) = self.item(id) else { return };
-        for (parent, name) in item.names() {
-            notices.send(Notice::Entry { parent: self.inodes.number_of(parent), name: name.clone() });
+    /// The names of an item lead to another inode than before; the kernel and those who watch have still to hear of it.
+    pub(super) fn replaced(&mut self, id: ItemId, before: Ino, notices: &Notices) {
+        let names = self.item(id).map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect());
+        let names: Vec<(ItemId, Name)> = names.unwrap_or_default();
+        let mut spots = Vec::new();
+        for (parent, name) in names {
+            let spot = (self.inodes.number_of(parent), name);
+            self.turn.expire(spot.clone(), notices);
+            if notices.heard() && self.is_watched(spot.0) {
+                self.note(&spot, Some(before));
+                spots.push(spot);
+            }
         }
+        self.enqueue(spots, notices);
     }
 }

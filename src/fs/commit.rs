@@ -306,10 +306,13 @@ impl State {
             return;
         }
         if let Some(other) = present {
-            self.detach(other, id, before, None);
-            self.announce_names(id, notices);
+            // Whoever writes to that one commits on top of this, as after a change from outside.
+            self.detach(other, id, before, Some(id));
         }
         self.inodes.rebind(ino, Node::Item(id));
+        if let Some(other) = present {
+            self.replaced(id, other, notices);
+        }
     }
 
     /// A secret that an editor moved aside becomes a waiting file: its history goes on elsewhere.

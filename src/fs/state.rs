@@ -7,6 +7,7 @@ use super::handle::Handles;
 use super::history::Place;
 use super::inode::{Detached, Inode, Inodes, Node};
 use super::memory::{Memory, MemoryItem};
+use super::turn::Turn;
 use super::types::{DirEntry, FileKind, Ino, Stat};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, Item, ItemId, Name, Namespace, SecretState, Snapshot};
@@ -17,6 +18,7 @@ pub(super) struct State {
     pub(super) inodes: Inodes,
     pub(super) handles: Handles,
     pub(super) memory: Memory,
+    pub(super) turn: Turn,
     options: Options,
 }
 
@@ -28,7 +30,14 @@ pub(super) enum Directory {
 
 impl State {
     pub(super) fn new(snapshot: Arc<Snapshot>, options: Options) -> Self {
-        Self { snapshot, inodes: Inodes::default(), handles: Handles::default(), memory: Memory::default(), options }
+        Self {
+            snapshot,
+            inodes: Inodes::default(),
+            handles: Handles::default(),
+            memory: Memory::default(),
+            turn: Turn::default(),
+            options,
+        }
     }
 
     /// The directory behind a number.
@@ -154,7 +163,7 @@ impl State {
     fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
         let committed = detached.size();
         let size = inode.buffer.as_ref().and_then(|b| b.size()).unwrap_or(committed);
-        let links = u32::from(detached.commits_to.is_some());
+        let links = self.turn.links(ino);
         let mut stat = self.options.shown(ino, detached.kind, detached.attributes, links, size);
         if let Some(modified) = inode.buffer.as_ref().and_then(|b| b.modified()) {
             stat.mtime = modified;

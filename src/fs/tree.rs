@@ -42,7 +42,7 @@ impl FileSystem {
                     let id = state.existing(directory, &name)?;
                     let stat = state.stat_item(id)?;
                     state.inodes.look_up(&Node::Item(id));
-                    return Ok(Entry { stat, keep: true });
+                    return Ok(Entry { stat, keep: state.is_lasting(directory, &name, id) });
                 }
                 Directory::Place(place) => place,
             }
@@ -147,7 +147,7 @@ impl FileSystem {
         let id = state.child(directory, &entry.name)?;
         let stat = state.stat_item(id).ok()?;
         state.inodes.look_up(&Node::Item(id));
-        Some(Entry { stat, keep: true })
+        Some(Entry { stat, keep: state.is_lasting(directory, &entry.name, id) })
     }
 
     /// Closes a directory.

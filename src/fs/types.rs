@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::node::{Locked, Name};
+use crate::node::{ItemPath, Locked, Name};
 use crate::time::Timestamp;
 
 /// An inode number.
@@ -163,7 +163,7 @@ impl Deref for Slice {
 /// What the kernel must be told, outside of any request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The name leads elsewhere now, or nowhere.
+    /// The name leads elsewhere now, or nowhere, or will in a moment.
     Entry {
         /// The directory.
         parent: Ino,
@@ -172,4 +172,37 @@ pub enum Notice {
     },
     /// The attributes of an inode changed.
     Attributes(Ino),
+}
+
+/// Something that those who watch the mount must hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// The directory.
+    pub directory: ItemPath,
+    /// The name in it.
+    pub name: Name,
+    /// What the mount's own process does to it.
+    pub act: Act,
+}
+
+/// What makes the kernel tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// rename(2) from a name in the same directory, which nobody else sees.
+    Appear {
+        /// That name.
+        hidden: Name,
+    },
+    /// rename(2) from elsewhere.
+    Move {
+        /// From where.
+        from: ItemPath,
+        /// `RENAME_EXCHANGE`
+        exchange: bool,
+    },
+    /// unlink(2), or rmdir(2).
+    Remove {
+        /// Of a directory.
+        directory: bool,
+    },
 }

@@ -3,10 +3,9 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
@@ -14,16 +13,14 @@ use fuser::{
     ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
     ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use log::{Level, debug, error, log, log_enabled};
 
+use super::answer::{answer, answer_attributes, answer_entry, handle, open_flags, ttl};
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
+use super::own_mount::Own;
 use super::unmount::SETTLE;
 use super::workers::Workers;
 use crate::error::Result;
 use crate::fs::{self, Caller, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
-
-/// Until the kernel is told otherwise.
-const LONG: Duration = Duration::from_secs(100_000);
 
 /// The largest write request. Requests pass through memory that is not locked: small ones leave little there.
 const LARGEST_WRITE: u32 = 128 << 10;
@@ -36,14 +33,15 @@ const HOLE: i32 = libc::FALLOC_FL_KEEP_SIZE | libc::FALLOC_FL_PUNCH_HOLE;
 pub(super) struct Adapter {
     fs: Arc<FileSystem>,
     workers: Workers,
+    own: Arc<Own>,
     /// Answer opens with ENOSYS: the kernel then never asks again.
     no_open: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<FileSystem>) -> io::Result<Self> {
+    pub(super) fn new(fs: Arc<FileSystem>, own: Arc<Own>) -> io::Result<Self> {
         let no_open = !fs.is_writable();
-        Ok(Self { fs, workers: Workers::start()?, no_open })
+        Ok(Self { fs, workers: Workers::start()?, own, no_open })
     }
 
     /// As [`Self::handle`], for what may wait for the file: the answer comes from another thread.
@@ -74,85 +72,25 @@ impl Adapter {
         handle(&self.fs, caller(request), operation, ino, name, work)
     }
 
+    fn own_remove(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let work = |fs: &FileSystem| fs.own_remove(Ino(parent.0), name.as_bytes());
+        answer(reply, self.handle(request, "own remove", parent, Some(name), work));
+    }
+
     fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
         self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
     }
 }
 
-/// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
-fn handle<T>(
-    fs: &FileSystem,
-    who: Caller,
-    operation: &str,
-    ino: INodeNo,
-    name: Option<&OsStr>,
-    work: impl FnOnce(&FileSystem) -> Result<T>,
-) -> Result<T, Errno> {
-    let started = log_enabled!(Level::Debug).then(Instant::now);
-    let what = || fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
-    match catch_unwind(AssertUnwindSafe(|| work(fs))) {
-        Ok(Ok(value)) => {
-            if let Some(started) = started {
-                debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
-            }
-            Ok(value)
-        }
-        Ok(Err(error)) => {
-            let errno = Errno::from_i32(fs::errno(error.kind()));
-            let level = fs::level(error.kind());
-            if log_enabled!(level) {
-                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-                log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
-            }
-            Err(errno)
-        }
-        Err(_) => {
-            error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
-            Err(Errno::EIO)
-        }
-    }
-}
-
-fn ttl(keep: bool) -> Duration {
-    if keep { LONG } else { Duration::ZERO }
-}
-
-fn answer(reply: ReplyEmpty, result: Result<(), Errno>) {
-    match result {
-        Ok(()) => reply.ok(),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn answer_entry(reply: ReplyEntry, result: Result<Entry, Errno>) {
-    match result {
-        Ok(entry) => reply.entry(&ttl(entry.keep), &attributes(&entry.stat), Generation(0)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-fn answer_attributes(reply: ReplyAttr, result: Result<Entry, Errno>) {
-    match result {
-        Ok(entry) => reply.attr(&ttl(entry.keep), &attributes(&entry.stat)),
-        Err(errno) => reply.error(errno),
-    }
-}
-
-/// What is opened for reading need not be flushed; what the kernel has of an inode's content is always right.
-fn open_flags(writes: bool) -> FopenFlags {
-    if writes { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH }
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let mut wanted = InitFlags::FUSE_ATOMIC_O_TRUNC
+        // A truncation that is never asked for could not be refused.
+        let opening = if self.no_open { InitFlags::FUSE_NO_OPEN_SUPPORT } else { InitFlags::FUSE_ATOMIC_O_TRUNC };
+        let wanted = opening
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_CACHE_SYMLINKS;
-        if self.no_open {
-            wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
-        }
         if config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_err() {
             self.no_open = false;
         }
@@ -168,7 +106,11 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let found = self.handle(request, "lookup", parent, Some(name), |fs| fs.lookup(Ino(parent.0), name.as_bytes()));
+        let own = self.own.asks(request);
+        let found = self.handle(request, "lookup", parent, Some(name), |fs| {
+            let (parent, name) = (Ino(parent.0), name.as_bytes());
+            if own { fs.own_lookup(parent, name) } else { fs.lookup(parent, name) }
+        });
         answer_entry(reply, found);
     }
 
@@ -194,7 +136,7 @@ impl Filesystem for Adapter {
         atime: Option<TimeOrNow>,
         mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
-        _fh: Option<FileHandle>,
+        fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
         _chgtime: Option<SystemTime>,
         _bkuptime: Option<SystemTime>,
@@ -206,6 +148,9 @@ impl Filesystem for Adapter {
         let work = move |fs: &FileSystem| fs.setattr(Ino(ino.0), &set);
         if size.is_none() {
             return answer_attributes(reply, self.handle(request, "setattr", ino, None, work));
+        }
+        if fh.is_none() && self.fs.is_outdated(Ino(ino.0)) {
+            return reply.error(Errno::ESTALE);
         }
         let answer = |done| answer_attributes(reply, done);
         self.change(request, ("setattr", ino, None), move |fs, _, _| work(fs), answer);
@@ -239,11 +184,17 @@ impl Filesystem for Adapter {
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.own.asks(request) {
+            return self.own_remove(request, parent, name, reply);
+        }
         let work = move |fs: &FileSystem, name: &[u8], _| fs.unlink(Ino(parent.0), name);
         self.change(request, ("unlink", parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if self.own.asks(request) {
+            return self.own_remove(request, parent, name, reply);
+        }
         let work = move |fs: &FileSystem, name: &[u8], _| fs.rmdir(Ino(parent.0), name);
         self.change(request, ("rmdir", parent, Some(name)), work, |done| answer(reply, done));
     }
@@ -266,6 +217,12 @@ impl Filesystem for Adapter {
     ) {
         let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
         let new_name = new_name.as_bytes().to_vec();
+        if self.own.asks(request) {
+            let done = self.handle(request, "own rename", parent, Some(name), |fs| {
+                fs.own_rename(Ino(parent.0), name.as_bytes(), Ino(new_parent.0), &new_name)
+            });
+            return answer(reply, done);
+        }
         let work =
             move |fs: &FileSystem, name: &[u8], _| fs.rename(Ino(parent.0), name, Ino(new_parent.0), &new_name, mode);
         self.change(request, ("rename", parent, Some(name)), work, |done| answer(reply, done));
@@ -279,6 +236,9 @@ impl Filesystem for Adapter {
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
+        }
+        if self.fs.is_outdated(Ino(ino.0)) {
+            return reply.error(Errno::ESTALE);
         }
         let mode = open_mode(flags.0);
         match self.handle(request, "open", ino, None, |fs| fs.open(Ino(ino.0), mode, caller(request))) {
@@ -354,6 +314,7 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.own.note_opened(request);
         match self.handle(request, "opendir", ino, None, |fs| fs.opendir(Ino(ino.0))) {
             Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),

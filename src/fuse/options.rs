@@ -118,7 +118,8 @@ impl MountOptions {
             MountOption::FSName(self.source()),
             MountOption::CUSTOM("subtype=pkfs".into()),
             MountOption::DefaultPermissions,
-            if self.read_only { MountOption::RO } else { MountOption::RW },
+            // Of a read-only mount too: the mount's own process changes names, for inotify. Others get EROFS from us.
+            MountOption::RW,
             if self.suid { MountOption::Suid } else { MountOption::NoSuid },
             if self.dev { MountOption::Dev } else { MountOption::NoDev },
             if self.exec { MountOption::Exec } else { MountOption::NoExec },

@@ -1,15 +1,14 @@
 //! A mount from its beginning to its end.
 
-use std::ffi::OsStr;
 use std::io;
 use std::mem;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use fuser::{INodeNo, Notifier, Session};
+use fuser::Session;
 use log::{info, warn};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::Access;
@@ -17,18 +16,20 @@ use rustix::time::Timespec;
 
 use super::MountOptions;
 use super::adapter::Adapter;
+use super::expire::Kernel;
+use super::own_mount::Own;
 use super::signals::Signals;
 use super::unmount::{detach, is_mounted};
-use super::watch::Watch;
+use super::{tell, watch};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{FileSystem, Notice};
+use crate::fs::FileSystem;
 use crate::node::Keynode;
 
 /// How long a signal waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at the file where nothing tells of changes; attributes and scratch files wait no longer either.
-const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+pub(super) const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
 /// once the directory can be used. What waits in memory is on disk at return.
@@ -47,33 +48,39 @@ pub fn serve(
             .hint(format!("pkfs umount {}", mount_point.display())));
     }
     let signals = Signals::block()?;
-    let watch = Watch::new(keynode.path());
+    let file = keynode.path().to_owned();
     let mut options = options;
     options.read_only |= keynode.read_only().is_some();
     if options.fs_name.is_empty() {
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
     let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
-    let adapter = Adapter::new(fs.clone())
+    let own = Arc::new(Own::default());
+    let adapter = Adapter::new(fs.clone(), own.clone())
         .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
     let session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;
-    let mut mounted = Mounted { fs, mount_point, signals, watch, troubled: false };
-    spawn("notices", notices(mounted.fs.notices(), session.notifier()))?;
-    let ended = Arc::new(
-        eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| Error::new(Kind::Failed, "cannot start").because(error))?,
-    );
+    let cannot = |error: io::Error| Error::new(Kind::Failed, "cannot start").because(error);
+    let kernel = Kernel::of(&session).map_err(cannot)?;
+    let (receiver, tree, notifier) = (fs.notices(), Arc::downgrade(&fs), session.notifier());
+    spawn("notices", move || tell::notices(&receiver, &tree, &kernel, &notifier))?;
+    let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| cannot(error.into()))?);
+    let mut mounted = Mounted { fs, mount_point, signals, ended };
     let (result, outcome) = mpsc::channel();
-    let wake = ended.clone();
     let session = start(session).map_err(|error| cannot_mount(&mounted.mount_point, error))?;
+    let wake = mounted.ended.clone();
     spawn("session", move || {
         // Whoever waits may have given up.
         let _ = result.send(session.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
-        let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
+        end(&wake);
     })?;
+    let (fs, point) = (mounted.fs.clone(), mounted.mount_point.clone());
+    spawn("events", move || tell::events(&fs, point, own))?;
+    let (fs, trouble, ended) = (mounted.fs.clone(), mounted.trouble(), mounted.ended.clone());
+    spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended))?;
     ready();
     info!("{}: mounted", mounted.mount_point.display());
-    mounted.attend(&ended);
+    mounted.attend();
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
     match outcome.try_recv() {
         Ok(Err(error)) => settled.and(Err(Error::io("serve", &mounted.mount_point, error))),
@@ -84,26 +91,31 @@ pub fn serve(
 /// What lives as long as the mount.
 struct Mounted {
     fs: Arc<FileSystem>,
-    mount_point: std::path::PathBuf,
+    mount_point: PathBuf,
     signals: Signals,
-    watch: Option<Watch>,
-    /// Whether the last look at the file or the last commit in the background failed: said once.
-    troubled: bool,
+    /// Readable once the session or this has ended.
+    ended: Arc<OwnedFd>,
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        end(&self.ended);
+        self.fs.end_events();
+    }
 }
 
 impl Mounted {
     /// Does what is due without requests, until the session has ended or a signal has ended it.
-    fn attend(&mut self, ended: &impl std::os::fd::AsFd) {
+    fn attend(&mut self) {
         let mut deadline: Option<Instant> = None;
+        let mut trouble = self.trouble();
         loop {
-            let mut waits = vec![PollFd::new(ended, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-            waits.extend(self.watch.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+            let mut waits = [PollFd::new(&self.ended, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
             // An interrupted wait is a short one.
             let _ = poll(&mut waits, Some(&BEAT));
             if waits.first().is_some_and(|wait| !wait.revents().is_empty()) {
                 return;
             }
-            drop(waits);
             if self.signals.take() && deadline.is_none() {
                 info!("{}: unmounting", self.mount_point.display());
                 self.unmount();
@@ -113,23 +125,12 @@ impl Mounted {
                 warn!("{}: files are still open; what was written to them is saved", self.mount_point.display());
                 return;
             }
-            if let Some(watch) = &self.watch {
-                watch.drain();
-            }
-            self.housekeeping();
+            trouble.say(self.fs.tick(Instant::now()));
         }
     }
 
-    fn housekeeping(&mut self) {
-        match self.fs.refresh().and_then(|()| self.fs.tick(Instant::now())) {
-            Ok(()) => self.troubled = false,
-            Err(error) if !self.troubled => {
-                self.troubled = true;
-                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-                warn!("{}: {error}{hint}", self.mount_point.display());
-            }
-            Err(_) => {}
-        }
+    fn trouble(&self) -> Trouble {
+        Trouble { mount_point: self.mount_point.clone(), troubled: false }
     }
 
     fn unmount(&self) {
@@ -148,19 +149,28 @@ fn start(session: Session<Adapter>) -> io::Result<JoinHandle<io::Result<()>>> {
     Ok(running)
 }
 
-/// Passes on to the kernel what it must hear. It may wait for a request, so no request ever waits for it.
-fn notices(receiver: mpsc::Receiver<Notice>, notifier: Notifier) -> impl FnOnce() + Send + 'static {
-    move || {
-        for notice in receiver {
-            // A kernel that does not know the inode any more has nothing to be told.
-            let _ = match notice {
-                Notice::Entry { parent, name } => {
-                    notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.as_bytes()))
-                }
-                Notice::Attributes(ino) => notifier.inval_inode(INodeNo(ino.0), -1, 0),
-            };
+/// Work in the background that may fail again and again, which is said once.
+pub(super) struct Trouble {
+    mount_point: PathBuf,
+    troubled: bool,
+}
+
+impl Trouble {
+    pub(super) fn say(&mut self, result: Result<()>) {
+        match result {
+            Ok(()) => self.troubled = false,
+            Err(error) if !self.troubled => {
+                self.troubled = true;
+                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
+                warn!("{}: {error}{hint}", self.mount_point.display());
+            }
+            Err(_) => {}
         }
     }
+}
+
+fn end(ended: &impl AsFd) {
+    let _ = rustix::io::write(ended, &1_u64.to_ne_bytes());
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

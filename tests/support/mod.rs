@@ -177,6 +177,11 @@ impl Drop for Mount {
 impl Served {
     /// Mounts a keynode that `fill` has filled.
     pub fn new(fill: impl FnOnce(&Keynode)) -> Self {
+        Self::with(MountOptions::default(), fill)
+    }
+
+    /// The same with other options.
+    pub fn with(mount_options: MountOptions, fill: impl FnOnce(&Keynode)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let options = InitOptions { profile: Profile::Gnupg, passphrase: None };
         let keynode = Arc::new(Keynode::init(&directory.path().join("app.pk"), &options).unwrap());
@@ -185,9 +190,8 @@ impl Served {
         fs::create_dir(&point).unwrap();
         let (ready, wait) = mpsc::channel();
         let served = keynode.clone();
-        let serving = std::thread::spawn(move || {
-            fuse::serve(served, &point, MountOptions::default(), move || ready.send(()).unwrap())
-        });
+        let serving =
+            std::thread::spawn(move || fuse::serve(served, &point, mount_options, move || ready.send(()).unwrap()));
         wait.recv().expect("the mount ended before it was ready");
         Self { keynode, directory, serving: Some(serving) }
     }

@@ -1,0 +1,238 @@
+//! What inotify must tell: the mount's own process does on its own mount what others did to the keynode.
+//!
+//! While it does, *its own* look-ups are answered with what those who watch believe, so that the kernel sees one inode
+//! replaced by another, a name that goes, or one that comes. The request itself changes nothing but that belief.
+
+use super::FileSystem;
+use super::inode::Node;
+use super::state::State;
+use super::turn::Spot;
+use super::types::{Act, Entry, Event, FileKind, Ino};
+use crate::error::{Error, Kind, Result};
+use crate::node::{ItemId, Name};
+
+/// What the mount's own process is doing.
+pub(super) struct Current {
+    spot: Spot,
+    doing: Doing,
+    /// Whether the request for it has come.
+    done: bool,
+}
+
+#[derive(Clone)]
+enum Doing {
+    /// An inode comes to the name, from a hidden one beside it.
+    Appear { hidden: Name, id: ItemId, ino: Ino },
+    /// It comes from where it was seen before, perhaps in exchange.
+    Move { from: Spot, ino: Ino, exchange: bool },
+    /// The name goes.
+    Remove,
+}
+
+impl FileSystem {
+    /// Waits for something that those who watch must hear; `None`: there will be nothing more. Each is to be followed by
+    /// [`Self::event_done`].
+    pub fn next_event(&self) -> Option<Event> {
+        let mut state = self.state.lock();
+        loop {
+            if state.turn.ended {
+                return None;
+            }
+            if let Some(event) = state.begin_event() {
+                return Some(event);
+            }
+            self.notices.wait(&mut state);
+        }
+    }
+
+    /// The event that was handed out last has happened, or cannot. The kernel then asks for the name anew at least.
+    pub fn event_done(&self) {
+        let mut state = self.state.lock();
+        if let Some(current) = state.turn.current.take().filter(|current| !current.done) {
+            state.heard(&current.spot);
+            state.turn.expire(current.spot, &self.notices);
+        }
+    }
+
+    /// There will be no more events.
+    pub fn end_events(&self) {
+        self.state.lock().turn.ended = true;
+        self.notices.wake();
+    }
+
+    /// A look-up by the mount's own process.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn own_lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        let name = Name::new(name)?;
+        {
+            let mut state = self.state.lock();
+            let spot = (parent, name.clone());
+            if let Some(id) = state.turn.current.as_ref().and_then(|current| current.hidden_at(&spot)) {
+                let ino = state.inodes.look_up(&Node::Item(id));
+                return Ok(Entry { stat: state.stat(ino)?, keep: false });
+            }
+            if let Some(pending) = state.turn.pending.get(&spot) {
+                let old = pending.old.ok_or_else(|| Error::not_found("no such file or directory"))?;
+                let stat = state.stat(old)?;
+                state.inodes.get_mut(old)?.lookups += 1;
+                return Ok(Entry { stat, keep: false });
+            }
+        }
+        self.lookup(parent, name.as_bytes())
+    }
+
+    /// rename(2) by the mount's own process.
+    ///
+    /// # Errors
+    /// `NotPermitted` for anything but the present event.
+    pub fn own_rename(&self, from: Ino, name: &[u8], to: Ino, new_name: &[u8]) -> Result<()> {
+        let (from, to) = ((from, Name::new(name)?), (to, Name::new(new_name)?));
+        let mut state = self.state.lock();
+        let current = state.turn.current.as_mut().filter(|current| current.spot == to && !current.done);
+        let Some(current) = current else { return Err(unexpected()) };
+        match current.doing.clone() {
+            Doing::Appear { hidden, ino, .. } if from.0 == to.0 && from.1 == hidden => {
+                current.done = true;
+                state.watchers_see(&to, Some(ino), &self.notices);
+            }
+            Doing::Move { from: source, ino, exchange } if source == from => {
+                current.done = true;
+                let other = state.turn.pending.get(&to).and_then(|pending| pending.old).filter(|_| exchange);
+                state.watchers_see(&to, Some(ino), &self.notices);
+                state.watchers_see(&from, other, &self.notices);
+            }
+            _ => return Err(unexpected()),
+        }
+        Ok(())
+    }
+
+    /// unlink(2) or rmdir(2) by the mount's own process.
+    ///
+    /// # Errors
+    /// `NotPermitted` for anything but the present event.
+    pub fn own_remove(&self, parent: Ino, name: &[u8]) -> Result<()> {
+        let spot = (parent, Name::new(name)?);
+        let mut state = self.state.lock();
+        match &mut state.turn.current {
+            Some(current) if current.spot == spot && !current.done && matches!(current.doing, Doing::Remove) => {
+                current.done = true;
+                state.watchers_see(&spot, None, &self.notices);
+                Ok(())
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+impl Current {
+    /// The item that a hidden name leads to.
+    fn hidden_at(&self, spot: &Spot) -> Option<ItemId> {
+        match &self.doing {
+            Doing::Appear { hidden, id, .. } if self.spot.0 == spot.0 && *hidden == spot.1 => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+impl State {
+    /// Takes the next name of the queue of which there is something to tell.
+    fn begin_event(&mut self) -> Option<Event> {
+        while let Some(spot) = self.turn.queue.pop_front() {
+            let present = self.number_at(&spot);
+            let Some(pending) = self.turn.pending.get_mut(&spot) else { continue };
+            pending.queued = false;
+            let (old, new) = (pending.old, pending.new);
+            // A name that was changed here meanwhile is one that everybody has heard of.
+            if present != new || old == new {
+                self.heard(&spot);
+                continue;
+            }
+            if !pending.deferred && self.is_moving(old) {
+                if let Some(pending) = self.turn.pending.get_mut(&spot) {
+                    (pending.deferred, pending.queued) = (true, true);
+                }
+                self.turn.queue.push_back(spot);
+                continue;
+            }
+            let event = self.doing(&spot, old, new).and_then(|doing| Some((self.event(&spot, &doing)?, doing)));
+            let Some((event, doing)) = event else {
+                self.heard(&spot);
+                continue;
+            };
+            self.turn.current = Some(Current { spot, doing, done: false });
+            return Some(event);
+        }
+        None
+    }
+
+    fn doing(&self, spot: &Spot, old: Option<Ino>, new: Option<Ino>) -> Option<Doing> {
+        let Some(ino) = new else { return old.map(|_| Doing::Remove) };
+        let (Ok(crate::fs::state::Directory::Item(directory)), name) = (self.directory(spot.0), &spot.1) else {
+            return None;
+        };
+        let id = self.child(directory, name)?;
+        let seen = self.turn.seen.get(&ino).and_then(|spots| spots.iter().find(|other| *other != spot));
+        if let Some(from) = seen {
+            let exchange = old.is_some() && self.turn.pending.get(from).is_some_and(|other| other.new == old);
+            if exchange {
+                return Some(Doing::Move { from: from.clone(), ino, exchange });
+            }
+        }
+        // rename(2) replaces no directory by a file.
+        let is_directory = |kind| kind == FileKind::Directory;
+        if let Some(old) = old
+            && is_directory(self.stat(old).ok()?.kind) != is_directory(self.stat_item(id).ok()?.kind)
+        {
+            return Some(Doing::Remove);
+        }
+        Some(match seen {
+            Some(from) => Doing::Move { from: from.clone(), ino, exchange: false },
+            None => Doing::Appear { hidden: hidden_name()?, id, ino },
+        })
+    }
+
+    fn event(&self, spot: &Spot, doing: &Doing) -> Option<Event> {
+        let directory = self.seen_path(spot.0)?;
+        let act = match doing {
+            Doing::Appear { hidden, .. } => Act::Appear { hidden: hidden.clone() },
+            Doing::Move { from, exchange, .. } => {
+                Act::Move { from: self.seen_path(from.0)?.join(from.1.clone()), exchange: *exchange }
+            }
+            Doing::Remove => {
+                let old = self.turn.pending.get(spot)?.old?;
+                Act::Remove { directory: self.stat(old).ok()?.kind == FileKind::Directory }
+            }
+        };
+        Some(Event { directory, name: spot.1.clone(), act })
+    }
+
+    /// Whether an inode is to leave its place for another one: it must, before something else takes that.
+    fn is_moving(&self, ino: Option<Ino>) -> bool {
+        let Some(Node::Item(id)) = ino.and_then(|ino| self.inodes.get(ino).ok()).map(|inode| &inode.node) else {
+            return false;
+        };
+        let names = self.item(*id).map(|item| item.names().map(|(parent, name)| (parent, name.clone())));
+        names.into_iter().flatten().any(|(parent, name)| {
+            let spot = (self.inodes.number_of(parent), name);
+            self.turn.pending.get(&spot).is_some_and(|pending| pending.new == ino)
+        })
+    }
+
+    /// Those who watch have been shown this.
+    fn watchers_see(&mut self, spot: &Spot, ino: Option<Ino>, notices: &super::changes::Notices) {
+        self.believe(spot, ino);
+        // More may have changed since.
+        self.enqueue(vec![spot.clone()], notices);
+    }
+}
+
+/// Nobody has such a name.
+fn hidden_name() -> Option<Name> {
+    Name::new(format!(".new-{}", ItemId::random()).as_bytes()).ok()
+}
+
+fn unexpected() -> Error {
+    Error::new(Kind::NotPermitted, "the mount's own process is not to do this")
+}
