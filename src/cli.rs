@@ -36,6 +36,7 @@ mod plan;
 mod progress;
 mod prompt;
 mod quantity;
+mod rules_file;
 mod scan;
 mod syslog;
 mod unlock;

@@ -34,6 +34,7 @@
 //! meanwhile), write, commit, and adopt the new snapshot.
 #![doc = include_str!("fs/semantics.md")]
 
+mod admission;
 mod attributes;
 mod background;
 mod buffer;
@@ -50,9 +51,11 @@ mod inode;
 mod memory;
 mod names;
 mod rename;
+mod scope;
 mod state;
 mod statfs;
 mod tree;
+mod trees;
 mod turn;
 mod types;
 mod views;
@@ -65,6 +68,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub use self::admission::Want;
 pub use self::errno::{errno, level};
 pub use self::statfs::Space;
 pub use self::types::{
@@ -72,11 +76,14 @@ pub use self::types::{
     Stat,
 };
 
+use self::admission::Rules;
 use self::changes::Notices;
 use self::content::Contents;
+use self::scope::Scope;
 use self::state::State;
+use self::trees::Trees;
 use crate::error::{Error, Kind, Result};
-use crate::node::Keynode;
+use crate::node::{Keynode, ShareName};
 
 /// How a keynode is shown.
 #[derive(Debug, Clone, Copy)]
@@ -93,12 +100,22 @@ pub struct Options {
     pub gid: Option<u32>,
     /// Permission bits to hide.
     pub umask: Option<u32>,
+    /// What its owner may read anybody may who gets there, and nobody may change it: shares decide who gets there.
+    pub open_modes: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         const MIB_64: usize = 64 << 20;
-        Self { read_only: false, cache_bytes: MIB_64, max_size: MIB_64 as u64, uid: None, gid: None, umask: None }
+        Self {
+            read_only: false,
+            cache_bytes: MIB_64,
+            max_size: MIB_64 as u64,
+            uid: None,
+            gid: None,
+            umask: None,
+            open_modes: false,
+        }
     }
 }
 
@@ -108,24 +125,64 @@ impl Default for Options {
 pub struct FileSystem {
     keynode: Arc<Keynode>,
     options: Options,
-    contents: Contents,
+    contents: Arc<Contents>,
     writer: Mutex<()>,
     state: Mutex<State>,
     notices: Notices,
+    /// One share alone is shown.
+    scope: Option<Scope>,
+    trees: Trees,
+    /// Who may see what.
+    rules: Option<Rules>,
 }
 
 impl FileSystem {
     /// The tree of an unlocked keynode. Nothing is decrypted yet.
     pub fn new(keynode: Arc<Keynode>, options: Options) -> Self {
+        let contents = Arc::new(Contents::new(options.cache_bytes));
+        Self::of(keynode, options, contents, None, 0)
+    }
+
+    /// The tree of one share of an unlocked keynode, read-only.
+    ///
+    /// # Errors
+    /// `NotFound`: there is no such share. `Damaged`: the shares cannot be read.
+    pub fn of_share(keynode: Arc<Keynode>, options: Options, share: ShareName) -> Result<Self> {
+        keynode.shares(&keynode.snapshot())?.get(&share)?;
+        let contents = Arc::new(Contents::new(options.cache_bytes));
+        Ok(Self::of(keynode, Options { read_only: true, ..options }, contents, Some(share), 0))
+    }
+
+    /// The tree of a share beside the whole.
+    fn new_tree(whole: &Self, options: Options, share: ShareName, tree: usize) -> Self {
+        let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
+        new.notices = Notices::beside(&whole.notices);
+        new.end_events();
+        new
+    }
+
+    fn of(
+        keynode: Arc<Keynode>,
+        options: Options,
+        contents: Arc<Contents>,
+        share: Option<ShareName>,
+        tree: usize,
+    ) -> Self {
         let snapshot = keynode.snapshot();
-        Self {
-            contents: Contents::new(options.cache_bytes),
+        let mut new = Self {
+            contents,
             writer: Mutex::new(()),
-            state: Mutex::new(State::new(snapshot, options)),
+            state: Mutex::new(State::new(snapshot, options, tree)),
             notices: Notices::default(),
+            scope: share.map(Scope::new),
+            trees: Trees::default(),
+            rules: None,
             keynode,
             options,
-        }
+        };
+        let present = new.present();
+        new.state.get_mut().snapshot = present;
+        new
     }
 
     /// Whether the tree can be changed.

@@ -36,14 +36,15 @@ impl FileSystem {
         if (SetAttributes { size: None, ..*set }) != SetAttributes::default() {
             state.set(ino, set, Timestamp::now())?;
         }
-        Ok(Entry { stat: state.stat(ino)?, keep: true })
+        state.entry(ino, true)
     }
 }
 
 impl State {
     /// Notes an attribute change where it belongs: in memory, or on its way to the keynode.
     pub(super) fn set(&mut self, ino: Ino, set: &SetAttributes, now: Timestamp) -> Result<()> {
-        let node = if ino == Ino::ROOT { Node::Item(ItemId::ROOT) } else { self.inodes.get(ino)?.node.clone() };
+        let node =
+            if ino == self.inodes.root() { Node::Item(ItemId::ROOT) } else { self.inodes.get(ino)?.node.clone() };
         match node {
             Node::Item(id) => {
                 if let Some(item) = self.memory.get_mut(id) {
@@ -58,7 +59,7 @@ impl State {
                 let new = Detached { snapshot, id, attributes, kind: old.kind, commits_to: old.commits_to };
                 self.inodes.get_mut(ino)?.node = Node::Detached(Arc::new(new));
             }
-            Node::Place(_) => return Err(read_only_history()),
+            Node::Place(_) | Node::Views => return Err(read_only_history()),
         }
         if let (Some(mtime), Ok(inode)) = (set.mtime, self.inodes.get(ino))
             && let Some(buffer) = &inode.buffer

@@ -31,6 +31,12 @@ pub(super) struct Notices {
 }
 
 impl Notices {
+    /// Tells the same kernel as others do.
+    pub(super) fn beside(other: &Self) -> Self {
+        let sender = other.sender.get().cloned().map_or_else(OnceLock::new, OnceLock::from);
+        Self { sender, changed: Condvar::new() }
+    }
+
     /// Whether there is a kernel to be told.
     pub(super) fn heard(&self) -> bool {
         self.sender.get().is_some()
@@ -79,6 +85,9 @@ impl FileSystem {
 
     /// The kernel will ask for this name anew.
     pub fn expired(&self, parent: Ino, name: Name) {
+        if let Some(tree) = self.tree(parent) {
+            return tree.expired(parent, name);
+        }
         self.state.lock().turn.expired(&(parent, name));
         self.notices.wake();
     }
@@ -94,10 +103,23 @@ impl FileSystem {
     /// Whatever reading and verifying it brings; what was known before stays in force then.
     pub fn refresh(&self) -> Result<()> {
         self.keynode.refresh()?;
-        self.announce(&self.keynode.snapshot());
-        let writer = self.writer.lock();
-        self.adopt(&writer, self.keynode.snapshot());
+        self.renew_rules();
+        self.catch_up();
+        for tree in self.trees.all() {
+            tree.catch_up();
+        }
         Ok(())
+    }
+
+    /// Shows what the keynode is now.
+    fn catch_up(&self) {
+        if self.state.lock().snapshot.commit() == self.keynode.snapshot().commit() {
+            return;
+        }
+        let present = self.present();
+        self.announce(&present);
+        let writer = self.writer.lock();
+        self.adopt(&writer, present);
     }
 
     /// Has the kernel ask anew for all names that are about to change, so that they change together.
@@ -205,10 +227,11 @@ impl State {
             Node::Item(id) if self.memory.get(id).is_none() => Some((ino, id)),
             _ => None,
         });
-        let compared = known.chain([(Ino::ROOT, ItemId::ROOT)]).map(|(ino, id)| {
+        let compared = known.chain([(self.inodes.root(), ItemId::ROOT)]).map(|(ino, id)| {
             let (old, new) = (living(before, id), living(after, id));
-            let has = |item: Option<&Item>, parent, name| {
-                item.is_some_and(|item| item.names().any(|other| other == (parent, name)))
+            // By the directories: of what a share does not cover any more these names alone are gone.
+            let has = |namespace: &Namespace, parent, name: &Name| {
+                namespace.child(parent, name.as_bytes()).is_some_and(|child| child.id == id)
             };
             let (old_head, new_head) = (old.and_then(head_of), new.and_then(head_of));
             let outcome = match (old, new) {
@@ -221,7 +244,8 @@ impl State {
             };
             let replaced = matches!(outcome, Outcome::Replaced(_));
             let names = old.into_iter().flat_map(Item::names);
-            let lost = names.filter(|(parent, name)| replaced || !has(new, *parent, name));
+            let names = names.filter(|(parent, name)| has(before, *parent, name));
+            let lost = names.filter(|(parent, name)| replaced || !has(after, *parent, name));
             let lost = lost.map(|(parent, name)| (self.inodes.number_of(parent), name.clone())).collect();
             Compared { ino, id, outcome, lost }
         });

@@ -183,7 +183,7 @@ impl FileSystem {
     /// Begins a transaction; what others have changed until now is adopted.
     pub(super) fn begin(&self, writer: &Writer<'_>) -> Result<Transaction<'_>> {
         let transaction = self.keynode.begin().map_err(|error| self.not_a_name(error))?;
-        self.adopt(writer, self.keynode.snapshot());
+        self.adopt(writer, self.present());
         Ok(transaction)
     }
 
@@ -261,7 +261,7 @@ impl State {
         Ok(match &self.inodes.get(ino)?.node {
             Node::Item(id) => Some(*id),
             Node::Detached(detached) => detached.commits_to.filter(|id| self.secret(*id).is_ok()),
-            Node::Place(_) => None,
+            Node::Place(_) | Node::Views => None,
         })
     }
 

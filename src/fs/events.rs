@@ -71,13 +71,13 @@ impl FileSystem {
             let spot = (parent, name.clone());
             if let Some(id) = state.turn.current.as_ref().and_then(|current| current.hidden_at(&spot)) {
                 let ino = state.inodes.look_up(&Node::Item(id));
-                return Ok(Entry { stat: state.stat(ino)?, keep: false });
+                return Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false });
             }
             if let Some(pending) = state.turn.pending.get(&spot) {
                 let old = pending.old.ok_or_else(|| Error::not_found("no such file or directory"))?;
                 let stat = state.stat(old)?;
                 state.inodes.get_mut(old)?.lookups += 1;
-                return Ok(Entry { stat, keep: false });
+                return Ok(Entry { stat, keep: false, gate: false });
             }
         }
         self.lookup(parent, name.as_bytes())

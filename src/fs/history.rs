@@ -21,6 +21,8 @@ use crate::time::Timestamp;
 /// A file or directory of the history.
 pub(super) struct Place {
     key: String,
+    /// The path that it is about; of `.versions` itself and of a date the top.
+    path: ItemPath,
     what: What,
     attributes: Attributes,
     size: u64,
@@ -43,13 +45,20 @@ impl Place {
     /// `.versions` itself.
     pub(super) fn root(snapshot: &Snapshot) -> Self {
         let what = What::Path { path: ItemPath::default(), secret: None };
-        Self { key: String::new(), what, attributes: directory_attributes(snapshot.namespace().root()), size: 0 }
+        Self {
+            key: String::new(),
+            path: ItemPath::root(),
+            what,
+            attributes: directory_attributes(snapshot.namespace().root()),
+            size: 0,
+        }
     }
 
     /// A name in a listing: enough for the kernel, which looks it up again before anybody sees its attributes.
     pub(super) fn listed(&self, name: &Name, kind: FileKind) -> Self {
         let key = listed_key(&self.key, name);
-        Self { key, what: What::Listed(kind), attributes: Attributes { mode: 0, ..self.attributes }, size: 0 }
+        let (path, attributes) = (self.path.join(name.clone()), Attributes { mode: 0, ..self.attributes });
+        Self { key, path, what: What::Listed(kind), attributes, size: 0 }
     }
 
     /// What makes it different from all others.
@@ -61,6 +70,40 @@ impl Place {
     pub(super) fn stat(&self, ino: Ino) -> Stat {
         let Attributes { mode, uid, gid, mtime, atime, ctime } = self.attributes;
         Stat { ino, kind: self.kind(), mode, uid, gid, links: 1, size: self.size, atime, mtime, ctime }
+    }
+
+    /// The path that it is about; the top for what is about the whole.
+    pub(super) fn path(&self) -> Option<ItemPath> {
+        Some(self.path.clone())
+    }
+
+    /// Whether it is about the whole, and only leads on.
+    pub(super) fn is_root(&self) -> bool {
+        self.path.is_root()
+    }
+
+    /// Whether it leads to other paths: whoever may see one of those must get there.
+    pub(super) fn leads_on(&self) -> bool {
+        match &self.what {
+            What::Path { secret, .. } => secret.is_none(),
+            What::Then { .. } => self.kind() == FileKind::Directory,
+            What::Version { .. } | What::Log(_) | What::Listed(_) => false,
+        }
+    }
+
+    /// The path that a name in it is about.
+    pub(super) fn path_of_child(&self, name: &Name) -> Option<ItemPath> {
+        match &self.what {
+            What::Path { secret: Some(_), .. } => Some(self.path.clone()),
+            What::Path { .. } | What::Then { .. } => {
+                let text = name.as_bytes();
+                // `NAME~<digits>` is an earlier secret of that name.
+                let earlier = text.len().checked_sub(9).filter(|at| text.get(*at) == Some(&b'~'));
+                let base = earlier.and_then(|at| Name::new(text.get(..at)?).ok()).unwrap_or_else(|| name.clone());
+                Some(self.path.join(base))
+            }
+            What::Version { .. } | What::Log(_) | What::Listed(_) => None,
+        }
     }
 
     /// A symlink's target.
@@ -87,7 +130,7 @@ impl Place {
         }
     }
 
-    fn then(date: &str, snapshot: Arc<Snapshot>, id: ItemId) -> Result<Self> {
+    fn then(date: &str, snapshot: Arc<Snapshot>, id: ItemId, path: ItemPath) -> Result<Self> {
         let item = snapshot.namespace().item(id).ok_or_else(nothing)?;
         let attributes = Attributes { mode: item.attributes.mode & !0o222, ..item.attributes };
         let size = match &item.content {
@@ -96,7 +139,7 @@ impl Place {
             _ => 0,
         };
         let commit = snapshot.commit().oid;
-        Ok(Self { key: format!("@{date}/{commit}/{id}"), what: What::Then { snapshot, id }, attributes, size })
+        Ok(Self { key: format!("@{date}/{commit}/{id}"), path, what: What::Then { snapshot, id }, attributes, size })
     }
 }
 
@@ -107,7 +150,7 @@ impl FileSystem {
             What::Path { path, secret } => self.child_of_path(path, *secret, name),
             What::Then { snapshot, id } => {
                 let child = snapshot.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
-                self.then("", snapshot.clone(), child)
+                self.then("", snapshot.clone(), child, directory.path.join(name.clone()))
             }
             What::Version { .. } | What::Log(_) | What::Listed(_) => Err(not_a_directory()),
         }
@@ -119,18 +162,20 @@ impl FileSystem {
             && let Some(date) = text.strip_prefix('@')
         {
             let when = Timestamp::parse_span_end(date).map_err(|_| nothing())?;
-            return self.then(date, self.keynode.snapshot_at(when)?, ItemId::ROOT);
+            let present = self.keynode.snapshot();
+            let then = self.shown(&self.keynode.snapshot_at(when)?, &present);
+            return self.then(date, then, ItemId::ROOT, ItemPath::root());
         }
         let snapshot = self.state.lock().snapshot.clone();
         let namespace = snapshot.namespace();
         if let Some(id) = secret {
             if text == "log" {
-                return self.log_place(&snapshot, id);
+                return self.log_place(&snapshot, id, path);
             }
             if let Some(number) = number(text)
                 && let Some(version) = self.keynode.versions(&snapshot, id)?.into_iter().find(|v| v.number == number)
             {
-                return self.version_place(&snapshot, id, version);
+                return self.version_place(&snapshot, id, version, path);
             }
         }
         let child = path.join(name.clone());
@@ -210,13 +255,13 @@ impl FileSystem {
         self.contents.get(version.commit.digest, || self.keynode.read_version(snapshot, id, version))
     }
 
-    fn version_place(&self, snapshot: &Arc<Snapshot>, id: ItemId, version: Version) -> Result<Place> {
+    fn version_place(&self, snapshot: &Arc<Snapshot>, id: ItemId, version: Version, path: &ItemPath) -> Result<Place> {
         let size = self.version_size(snapshot, id, &version)?;
         let date = version.date;
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let key = format!("{id}/{}/{}", version.number, version.commit.oid);
         let what = What::Version { id, version, snapshot: snapshot.clone() };
-        Ok(Place { key, what, attributes, size })
+        Ok(Place { key, path: path.clone(), what, attributes, size })
     }
 
     /// A version is readable to those who may read the secret now, a change of that on its way included; of a deleted
@@ -230,8 +275,8 @@ impl FileSystem {
     }
 
     /// The tree as it stood once: nothing in it is open to more than it is now.
-    fn then(&self, date: &str, snapshot: Arc<Snapshot>, id: ItemId) -> Result<Place> {
-        let mut place = Place::then(date, snapshot, id)?;
+    fn then(&self, date: &str, snapshot: Arc<Snapshot>, id: ItemId, path: ItemPath) -> Result<Place> {
+        let mut place = Place::then(date, snapshot, id, path)?;
         let state = self.state.lock();
         if let Some(item) = living(state.snapshot.namespace(), id) {
             place.attributes.mode &= state.memory.effective(id, item.attributes).mode;
@@ -247,7 +292,7 @@ impl FileSystem {
         }
     }
 
-    fn log_place(&self, snapshot: &Arc<Snapshot>, id: ItemId) -> Result<Place> {
+    fn log_place(&self, snapshot: &Arc<Snapshot>, id: ItemId, path: &ItemPath) -> Result<Place> {
         let versions = self.keynode.versions(snapshot, id)?;
         let mut text = String::new();
         for version in &versions {
@@ -262,7 +307,7 @@ impl FileSystem {
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let size = text.len() as u64;
         let what = What::Log(Arc::new(Locked::from_slice(text.as_bytes())));
-        Ok(Place { key: format!("{id}/log/{newest}"), what, attributes, size })
+        Ok(Place { key: format!("{id}/log/{newest}"), path: path.clone(), what, attributes, size })
     }
 }
 
@@ -287,7 +332,7 @@ fn path_place(namespace: &Namespace, path: ItemPath, secret: Option<ItemId>) -> 
         Some(id) => format!("/{path}~{id}"),
         None => format!("/{path}"),
     };
-    Some(Place { key, what: What::Path { path, secret }, attributes, size: 0 })
+    Some(Place { key, path: path.clone(), what: What::Path { path, secret }, attributes, size: 0 })
 }
 
 /// The secrets that have or had a path: the present one, then earlier ones, newest first.

@@ -23,6 +23,8 @@ pub(super) enum Node {
     Detached(Arc<Detached>),
     /// A file or directory of the history.
     Place(Arc<Place>),
+    /// `.views`.
+    Views,
 }
 
 /// An item as it was when its inode lost its name.
@@ -62,6 +64,7 @@ impl Inode {
 enum Key {
     Item(ItemId),
     Place(String),
+    Views,
 }
 
 impl Node {
@@ -70,6 +73,7 @@ impl Node {
         match self {
             Self::Item(id) => Some(Key::Item(*id)),
             Self::Place(place) => Some(Key::Place(place.key().to_owned())),
+            Self::Views => Some(Key::Views),
             Self::Detached(_) => None,
         }
     }
@@ -82,9 +86,21 @@ pub(super) struct Inodes {
     by_key: HashMap<Key, Ino>,
     /// Heads by which others last changed secrets.
     origins: HashMap<ItemId, CommitRef>,
+    /// The tree that they belong to.
+    tree: usize,
 }
 
 impl Inodes {
+    /// None yet, of a tree.
+    pub(super) fn of(tree: usize) -> Self {
+        Self { tree, ..Self::default() }
+    }
+
+    /// The number of the top directory.
+    pub(super) const fn root(&self) -> Ino {
+        Ino::within(self.tree, Ino::ROOT.0)
+    }
+
     /// The inode of a number.
     ///
     /// # Errors
@@ -188,7 +204,7 @@ impl Inodes {
         }
         let mut hash = Hash::new();
         match key {
-            Key::Item(ItemId::ROOT) => return Ino::ROOT,
+            Key::Item(ItemId::ROOT) => return self.root(),
             Key::Item(id) => {
                 hash.add(id.as_bytes());
                 if let Some(head) = self.origins.get(id) {
@@ -199,12 +215,13 @@ impl Inodes {
                 hash.add(b".versions/");
                 hash.add(path.as_bytes());
             }
+            Key::Views => hash.add(b".views"),
         }
-        let mut number = hash.finish();
-        while number <= Ino::ROOT.0 || number == u64::MAX || self.by_number.contains_key(&Ino(number)) {
-            number = number.wrapping_add(1);
+        let mut number = Ino::within(self.tree, hash.finish());
+        while number.0 == Ino::within(self.tree, 0).0 || number == self.root() || self.by_number.contains_key(&number) {
+            number = Ino::within(self.tree, number.0.wrapping_add(1));
         }
-        Ino(number)
+        number
     }
 }
 

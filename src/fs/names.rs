@@ -110,7 +110,7 @@ impl FileSystem {
                 }
                 Node::Item(id) => id,
                 Node::Detached(_) => return Err(Error::not_found("the file is gone")),
-                Node::Place(_) => return Err(super::state::read_only_history()),
+                Node::Place(_) | Node::Views => return Err(super::state::read_only_history()),
             }
         };
         self.transact(&writer, |transaction| transaction.link(id, directory, &name), |_, (), _| ())?;

@@ -8,7 +8,8 @@ use super::history::Place;
 use super::inode::{Detached, Inode, Inodes, Node};
 use super::memory::{Memory, MemoryItem};
 use super::turn::Turn;
-use super::types::{DirEntry, FileKind, Ino, Stat};
+use super::types::{DirEntry, Entry, FileKind, Ino, Stat};
+use super::views::Views;
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, Content, Item, ItemId, Name, Namespace, SecretState, Snapshot};
 
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) handles: Handles,
     pub(super) memory: Memory,
     pub(super) turn: Turn,
+    /// Which shares cover what, on a mount with rules.
+    pub(super) views: Option<Arc<Views>>,
     options: Options,
 }
 
@@ -26,23 +29,25 @@ pub(super) struct State {
 pub(super) enum Directory {
     Item(ItemId),
     Place(Arc<Place>),
+    Views,
 }
 
 impl State {
-    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options, tree: usize) -> Self {
         Self {
             snapshot,
-            inodes: Inodes::default(),
+            inodes: Inodes::of(tree),
             handles: Handles::default(),
             memory: Memory::default(),
             turn: Turn::default(),
+            views: None,
             options,
         }
     }
 
     /// The directory behind a number.
     pub(super) fn directory(&self, ino: Ino) -> Result<Directory> {
-        if ino == Ino::ROOT {
+        if ino == self.inodes.root() {
             return Ok(Directory::Item(ItemId::ROOT));
         }
         match &self.inodes.get(ino)?.node {
@@ -51,6 +56,7 @@ impl State {
                 _ => Err(Error::new(Kind::NotDirectory, "not a directory")),
             },
             Node::Place(place) => Ok(Directory::Place(place.clone())),
+            Node::Views => Ok(Directory::Views),
             Node::Detached(_) => Err(Error::not_found("the directory is gone")),
         }
     }
@@ -60,6 +66,7 @@ impl State {
         match self.directory(ino)? {
             Directory::Item(id) => Ok(id),
             Directory::Place(_) => Err(read_only_history()),
+            Directory::Views => Err(Error::new(Kind::ReadOnly, "shares are changed by `pkfs share`")),
         }
     }
 
@@ -127,7 +134,7 @@ impl State {
 
     /// stat(2) by inode number.
     pub(super) fn stat(&self, ino: Ino) -> Result<Stat> {
-        if ino == Ino::ROOT {
+        if ino == self.inodes.root() {
             return self.stat_item(ItemId::ROOT);
         }
         let inode = self.inodes.get(ino)?;
@@ -135,7 +142,18 @@ impl State {
             Node::Item(id) => self.stat_item(*id),
             Node::Detached(detached) => Ok(self.stat_detached(ino, inode, detached)),
             Node::Place(place) => Ok(place.stat(ino)),
+            Node::Views => directory_stat(self, ino),
         }
+    }
+
+    /// stat(2) of an inode, and how long the kernel may keep it and its name.
+    pub(super) fn entry(&self, ino: Ino, keep: bool) -> Result<Entry> {
+        let gate = match self.inodes.get(ino).map(|inode| &inode.node) {
+            Ok(Node::Item(id)) => self.is_gate(*id),
+            Ok(Node::Detached(_) | Node::Views) => self.views.is_some(),
+            _ => false,
+        };
+        Ok(Entry { stat: self.stat(ino)?, keep, gate })
     }
 
     /// stat(2) of an item.
@@ -153,6 +171,7 @@ impl State {
         };
         let size = buffer.and_then(|b| b.size()).unwrap_or(size);
         let mut stat = self.options.shown(ino, kind, attributes, links, size);
+        stat.mode = self.shared_mode(id, stat.mode);
         if let Some(modified) = buffer.and_then(|b| b.modified()) {
             stat.mtime = modified;
             stat.ctime = stat.ctime.max(modified);
@@ -186,7 +205,9 @@ impl Options {
         Stat {
             ino,
             kind,
-            mode: attributes.mode & 0o7777 & !self.umask.unwrap_or(0),
+            mode: if self.open_modes { opened(attributes.mode) } else { attributes.mode }
+                & 0o7777
+                & !self.umask.unwrap_or(0),
             uid: self.uid.unwrap_or(attributes.uid),
             gid: self.gid.unwrap_or(attributes.gid),
             links,
@@ -196,6 +217,18 @@ impl Options {
             ctime: attributes.ctime,
         }
     }
+}
+
+/// What may be read or run by its owner may be by all, and changed by nobody.
+const fn opened(mode: u32) -> u32 {
+    let owner = mode >> 6 & 0o5;
+    mode & 0o7000 | owner << 6 | owner << 3 | owner
+}
+
+/// stat(2) of `.views`: for whoever owns the whole.
+pub(super) fn directory_stat(state: &State, ino: Ino) -> Result<Stat> {
+    let root = state.stat_item(ItemId::ROOT)?;
+    Ok(Stat { ino, mode: 0o500, links: 2, size: 0, ..root })
 }
 
 /// An item that has a name: deleted secrets have none.

@@ -6,7 +6,7 @@ use super::FileSystem;
 use super::history::Place;
 use super::inode::Node;
 use super::state::{Directory, is_reserved};
-use super::types::{DirEntry, Entry, HandleId, Ino, Slice, Stat};
+use super::types::{DirEntry, Entry, HandleId, Ino, Slice};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Content, ItemId, Locked, Name, Snapshot};
 
@@ -31,20 +31,26 @@ impl FileSystem {
             let mut state = self.state.lock();
             match state.directory(parent)? {
                 Directory::Item(ItemId::ROOT) if is_reserved(&name) => {
-                    if name.as_bytes() != b".versions" {
-                        return Err(Error::not_found("no such file or directory"));
+                    if name.as_bytes() == b".views" {
+                        drop(state);
+                        return self.views_entry();
                     }
                     let root = Place::root(&state.snapshot);
                     let ino = state.inodes.look_up(&Node::Place(Arc::new(root)));
-                    return Ok(Entry { stat: state.stat(ino)?, keep: false });
+                    return Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false });
                 }
                 Directory::Item(directory) => {
                     let id = state.existing(directory, &name)?;
-                    let stat = state.stat_item(id)?;
-                    state.inodes.look_up(&Node::Item(id));
-                    return Ok(Entry { stat, keep: state.is_lasting(directory, &name, id) });
+                    let keep = state.is_lasting(directory, &name, id);
+                    state.stat_item(id)?;
+                    let ino = state.inodes.look_up(&Node::Item(id));
+                    return state.entry(ino, keep);
                 }
                 Directory::Place(place) => place,
+                Directory::Views => {
+                    drop(state);
+                    return self.view(&name);
+                }
             }
         };
         let found = Node::Place(Arc::new(self.history_child(&place, &name)?));
@@ -52,7 +58,7 @@ impl FileSystem {
         let ino = state.inodes.look_up(&found);
         // Who may read it may have changed since it was looked up before.
         state.inodes.get_mut(ino)?.node = found;
-        Ok(Entry { stat: state.stat(ino)?, keep: false })
+        Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false })
     }
 
     /// The kernel drops references.
@@ -66,8 +72,8 @@ impl FileSystem {
     /// `NotFound` for a number that stands for nothing.
     pub fn getattr(&self, ino: Ino) -> Result<Entry> {
         let state = self.state.lock();
-        let keep = ino == Ino::ROOT || !matches!(state.inodes.get(ino)?.node, Node::Place(_));
-        Ok(Entry { stat: state.stat(ino)?, keep })
+        let keep = ino == state.inodes.root() || !matches!(state.inodes.get(ino)?.node, Node::Place(_) | Node::Views);
+        state.entry(ino, keep)
     }
 
     /// A symlink's target.
@@ -86,6 +92,7 @@ impl FileSystem {
             }
             Node::Detached(detached) => (detached.snapshot.as_ref().ok_or_else(not_a_link)?, detached.id),
             Node::Place(place) => return place.link().ok_or_else(not_a_link),
+            Node::Views => return Err(not_a_link()),
         };
         match snapshot.namespace().item(id).map(|item| &item.content) {
             Some(Content::Symlink(target)) => Ok(target.clone()),
@@ -124,10 +131,17 @@ impl FileSystem {
                 state = self.state.lock();
                 listed
             }
+            Ok(Directory::Views) => {
+                drop(state);
+                let listed = self.list_views()?;
+                state = self.state.lock();
+                listed
+            }
             // A removed directory that is still somebody's working directory is empty.
             Err(error) if error.kind() == Kind::NotFound => Arc::new([]),
             Err(error) => return Err(error),
         };
+        let listed = state.listed_for(open.ino, open.grant, listed);
         state.handles.get(handle)?.listing = Some(listed.clone());
         Ok(listed)
     }
@@ -141,13 +155,18 @@ impl FileSystem {
             Directory::Place(place) => {
                 let listed = place.listed(&entry.name, entry.kind);
                 let ino = state.inodes.look_up(&Node::Place(Arc::new(listed)));
-                return Some(Entry { stat: state.stat(ino).ok()?, keep: false });
+                return Some(Entry { stat: state.stat(ino).ok()?, keep: false, gate: false });
+            }
+            Directory::Views => {
+                drop(state);
+                return self.view(&entry.name).ok();
             }
         };
         let id = state.child(directory, &entry.name)?;
-        let stat = state.stat_item(id).ok()?;
-        state.inodes.look_up(&Node::Item(id));
-        Some(Entry { stat, keep: state.is_lasting(directory, &entry.name, id) })
+        let keep = state.is_lasting(directory, &entry.name, id);
+        state.stat_item(id).ok()?;
+        let ino = state.inodes.look_up(&Node::Item(id));
+        state.entry(ino, keep).ok()
     }
 
     /// Closes a directory.
@@ -176,6 +195,7 @@ impl FileSystem {
                     None => Source::Here(Arc::default()),
                 },
                 (None, Node::Place(place)) => Source::Place(place.clone()),
+                (None, Node::Views) => return Err(Error::new(Kind::IsDirectory, "a directory")),
             }
         };
         match source {
@@ -212,7 +232,8 @@ impl FileSystem {
                 .and_then(|snapshot| snapshot.namespace().path_of(detached.id))
                 .map(|path| format!("{path} (gone)")),
             Ok(Node::Place(place)) => Some(format!(".versions/{}", place.key().trim_start_matches('/'))),
-            Err(_) => (ino == Ino::ROOT).then(String::new),
+            Ok(Node::Views) => Some(".views".to_owned()),
+            Err(_) => (ino == state.inodes.root()).then(String::new),
         }
         .unwrap_or_else(|| format!("inode {}", ino.0));
         if let Some(name) = name {
@@ -228,7 +249,6 @@ impl FileSystem {
     pub(super) fn entry(&self, node: &Node) -> Result<Entry> {
         let mut state = self.state.lock();
         let ino = state.inodes.look_up(node);
-        let stat: Stat = state.stat(ino)?;
-        Ok(Entry { stat, keep: true })
+        state.entry(ino, true)
     }
 }

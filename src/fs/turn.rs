@@ -131,7 +131,7 @@ impl State {
 
     /// Whether somebody may watch a directory: the kernel knows it.
     pub(super) fn is_watched(&self, directory: Ino) -> bool {
-        directory == Ino::ROOT || self.inodes.get(directory).is_ok_and(|inode| inode.lookups > 0)
+        directory == self.inodes.root() || self.inodes.get(directory).is_ok_and(|inode| inode.lookups > 0)
     }
 
     /// Notes what those who watch a name believe it to lead to. What was noted before stands: they heard of nothing since.
@@ -203,7 +203,7 @@ impl State {
     /// The path by which those who watch reach a directory.
     pub(super) fn seen_path(&self, directory: Ino) -> Option<ItemPath> {
         let (mut names, mut at) = (Vec::new(), directory);
-        while at != Ino::ROOT {
+        while at != self.inodes.root() {
             if names.len() > DEEPEST {
                 return None;
             }

@@ -13,6 +13,20 @@ pub struct Ino(pub u64);
 impl Ino {
     /// The mount's root directory.
     pub const ROOT: Self = Self(1);
+    /// How many trees there can be beside the whole.
+    pub(super) const TREES: usize = 0xffe;
+    /// Below these bits a number tells what it stands for in its tree.
+    const TREE: u32 = 52;
+
+    /// A number in a tree.
+    pub(super) const fn within(tree: usize, number: u64) -> Self {
+        Self((tree as u64) << Self::TREE | number & ((1 << Self::TREE) - 1))
+    }
+
+    /// The tree that a number belongs to.
+    pub(super) const fn tree(self) -> usize {
+        (self.0 >> Self::TREE) as usize
+    }
 }
 
 /// An open file or directory.
@@ -80,8 +94,10 @@ pub struct Stat {
 pub struct Entry {
     /// What it leads to.
     pub stat: Stat,
-    /// Whether the kernel may remember name and attributes until it is told otherwise.
+    /// Whether the kernel may remember the name, and unless it is a gate the attributes, until it is told otherwise.
     pub keep: bool,
+    /// Not all who ask may see it or what is next to it: each has to ask for its attributes.
+    pub gate: bool,
 }
 
 /// One line of a directory listing.

@@ -27,8 +27,6 @@ pub(super) struct Views {
     alerts: Vec<Option<Arc<str>>>,
     tree: Branch,
     rules: Vec<Rule>,
-    /// The latest dates of rules, so that the kernel can be told when one ends.
-    pub(super) dates: Vec<Timestamp>,
 }
 
 /// A rule, ready to be asked.
@@ -124,7 +122,6 @@ impl Views {
                 match compile(&rule.conditions) {
                     Ok(who) => {
                         views.rules.push(Rule { share: bit, who, until: rule.until, write: rule.write, text });
-                        views.dates.extend(rule.until);
                     }
                     // Fail closed: nobody gets anything by it.
                     Err(error) => warn!("the rule {text} lets nobody in: {error}"),
@@ -161,16 +158,6 @@ impl Views {
     /// Shares that give somebody the right to write.
     pub(super) fn written(&self) -> Set {
         self.rules.iter().filter(|rule| rule.write).fold(0, |set, rule| set | rule.share)
-    }
-
-    /// The share of this name.
-    pub(super) fn share(&self, name: &[u8]) -> Option<Set> {
-        self.names.iter().position(|known| known.as_str().as_bytes() == name).map(|number| 1 << number)
-    }
-
-    /// Names of the shares, sorted.
-    pub(super) fn names(&self) -> &[ShareName] {
-        &self.names
     }
 
     /// What is to be run when something with these shares is opened or refused.

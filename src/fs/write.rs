@@ -53,7 +53,7 @@ impl FileSystem {
         inode.opens += 1;
         inode.writers += 1;
         let handle = state.handles.open(ino, true);
-        Ok((Entry { stat: state.stat(ino)?, keep: true }, handle))
+        Ok((state.entry(ino, true)?, handle))
     }
 
     /// Opens a file.

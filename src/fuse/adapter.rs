@@ -20,7 +20,7 @@ use super::own_mount::Own;
 use super::unmount::SETTLE;
 use super::workers::Workers;
 use crate::error::Result;
-use crate::fs::{self, Caller, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
+use crate::fs::{self, Caller, FileKind, FileSystem, HandleId, Ino, SetAttributes, Want};
 
 /// The largest write request. Requests pass through memory that is not locked: small ones leave little there.
 const LARGEST_WRITE: u32 = 128 << 10;
@@ -40,7 +40,8 @@ pub(super) struct Adapter {
 
 impl Adapter {
     pub(super) fn new(fs: Arc<FileSystem>, own: Arc<Own>) -> io::Result<Self> {
-        let no_open = !fs.is_writable();
+        // An answer of ENOSYS would hold for all callers and for ever.
+        let no_open = !fs.is_writable() && !fs.has_rules();
         Ok(Self { fs, workers: Workers::start()?, own, no_open })
     }
 
@@ -48,15 +49,19 @@ impl Adapter {
     fn change<T>(
         &self,
         request: &Request,
-        (operation, ino, name): (&'static str, INodeNo, Option<&OsStr>),
+        (operation, want, ino, name): (&'static str, Want, INodeNo, Option<&OsStr>),
         work: impl FnOnce(&FileSystem, &[u8], Caller) -> Result<T> + Send + 'static,
         answer: impl FnOnce(Result<T, Errno>) + Send + 'static,
     ) {
-        let (fs, who, name) = (self.fs.clone(), caller(request), name.map(OsStr::to_owned));
+        let (fs, who, name) = (self.tree(ino), caller(request), name.map(OsStr::to_owned));
         self.workers.run(move || {
             let name = name.as_deref();
             let bytes = name.map(OsStr::as_bytes).unwrap_or_default();
-            answer(handle(&fs, who, operation, ino, name, |fs| work(fs, bytes, who)));
+            let admitted = |fs: &FileSystem| {
+                fs.admit(who, Ino(ino.0), name.map(OsStr::as_bytes), want)?;
+                work(fs, bytes, who)
+            };
+            answer(handle(&fs, who, operation, ino, name, admitted));
         });
     }
 
@@ -64,21 +69,28 @@ impl Adapter {
     fn handle<T>(
         &self,
         request: &Request,
-        operation: &str,
-        ino: INodeNo,
-        name: Option<&OsStr>,
+        (operation, want, ino, name): (&str, Want, INodeNo, Option<&OsStr>),
         work: impl FnOnce(&FileSystem) -> Result<T>,
     ) -> Result<T, Errno> {
-        handle(&self.fs, caller(request), operation, ino, name, work)
+        let who = caller(request);
+        handle(&self.tree(ino), who, operation, ino, name, |fs| {
+            fs.admit(who, Ino(ino.0), name.map(OsStr::as_bytes), want)?;
+            work(fs)
+        })
+    }
+
+    /// Who answers for an inode.
+    fn tree(&self, ino: INodeNo) -> Arc<FileSystem> {
+        self.fs.tree(Ino(ino.0)).unwrap_or_else(|| self.fs.clone())
     }
 
     fn own_remove(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let work = |fs: &FileSystem| fs.own_remove(Ino(parent.0), name.as_bytes());
-        answer(reply, self.handle(request, "own remove", parent, Some(name), work));
+        answer(reply, self.handle(request, ("own remove", Want::Nothing, parent, Some(name)), work));
     }
 
     fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
-        self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
+        self.handle(request, ("readdir", Want::Nothing, ino, None), |fs| fs.readdir(HandleId(fh.0), offset == 0))
     }
 }
 
@@ -89,8 +101,9 @@ impl Filesystem for Adapter {
         let wanted = opening
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
-            | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS;
+            | InitFlags::FUSE_PARALLEL_DIROPS;
+        // A cached target would be read without asking.
+        let wanted = if self.fs.has_rules() { wanted } else { wanted | InitFlags::FUSE_CACHE_SYMLINKS };
         if config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_err() {
             self.no_open = false;
         }
@@ -106,23 +119,23 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let own = self.own.asks(request);
-        let found = self.handle(request, "lookup", parent, Some(name), |fs| {
+        let (own, who) = (self.own.asks(request), caller(request));
+        let found = self.handle(request, ("lookup", Want::Nothing, parent, Some(name)), |fs| {
             let (parent, name) = (Ino(parent.0), name.as_bytes());
-            if own { fs.own_lookup(parent, name) } else { fs.lookup(parent, name) }
+            if own { fs.own_lookup(parent, name) } else { fs.lookup_for(who, parent, name) }
         });
         answer_entry(reply, found);
     }
 
     fn forget(&self, request: &Request, ino: INodeNo, count: u64) {
-        let _ = self.handle(request, "forget", ino, None, |fs| {
+        let _ = self.handle(request, ("forget", Want::Nothing, ino, None), |fs| {
             fs.forget(Ino(ino.0), count);
             Ok(())
         });
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
-        answer_attributes(reply, self.handle(request, "getattr", ino, None, |fs| fs.getattr(Ino(ino.0))));
+        answer_attributes(reply, self.handle(request, ("getattr", Want::See, ino, None), |fs| fs.getattr(Ino(ino.0))));
     }
 
     fn setattr(
@@ -147,17 +160,17 @@ impl Filesystem for Adapter {
         let set = SetAttributes { mode, uid, gid, size, atime: atime.map(time), mtime: mtime.map(time) };
         let work = move |fs: &FileSystem| fs.setattr(Ino(ino.0), &set);
         if size.is_none() {
-            return answer_attributes(reply, self.handle(request, "setattr", ino, None, work));
+            return answer_attributes(reply, self.handle(request, ("setattr", Want::Write, ino, None), work));
         }
-        if fh.is_none() && self.fs.is_outdated(Ino(ino.0)) {
+        if fh.is_none() && self.tree(ino).is_outdated(Ino(ino.0)) {
             return reply.error(Errno::ESTALE);
         }
         let answer = |done| answer_attributes(reply, done);
-        self.change(request, ("setattr", ino, None), move |fs, _, _| work(fs), answer);
+        self.change(request, ("setattr", Want::Write, ino, None), move |fs, _, _| work(fs), answer);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        match self.handle(request, "readlink", ino, None, |fs| fs.readlink(Ino(ino.0))) {
+        match self.handle(request, ("readlink", Want::Read, ino, None), |fs| fs.readlink(Ino(ino.0))) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
         }
@@ -175,12 +188,12 @@ impl Filesystem for Adapter {
     ) {
         let Some(kind) = made_by_mknod(mode) else { return reply.error(Errno::EPERM) };
         let work = move |fs: &FileSystem, name: &[u8], who| fs.mknod(Ino(parent.0), name, kind, mode, who);
-        self.change(request, ("mknod", parent, Some(name)), work, |made| answer_entry(reply, made));
+        self.change(request, ("mknod", Want::Change, parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let work = move |fs: &FileSystem, name: &[u8], who| fs.mkdir(Ino(parent.0), name, mode, who);
-        self.change(request, ("mkdir", parent, Some(name)), work, |made| answer_entry(reply, made));
+        self.change(request, ("mkdir", Want::Change, parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -188,7 +201,7 @@ impl Filesystem for Adapter {
             return self.own_remove(request, parent, name, reply);
         }
         let work = move |fs: &FileSystem, name: &[u8], _| fs.unlink(Ino(parent.0), name);
-        self.change(request, ("unlink", parent, Some(name)), work, |done| answer(reply, done));
+        self.change(request, ("unlink", Want::Change, parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -196,13 +209,13 @@ impl Filesystem for Adapter {
             return self.own_remove(request, parent, name, reply);
         }
         let work = move |fs: &FileSystem, name: &[u8], _| fs.rmdir(Ino(parent.0), name);
-        self.change(request, ("rmdir", parent, Some(name)), work, |done| answer(reply, done));
+        self.change(request, ("rmdir", Want::Change, parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let target = target.as_os_str().as_bytes().to_vec();
         let work = move |fs: &FileSystem, name: &[u8], who| fs.symlink(Ino(parent.0), name, &target, who);
-        self.change(request, ("symlink", parent, Some(name)), work, |made| answer_entry(reply, made));
+        self.change(request, ("symlink", Want::Change, parent, Some(name)), work, |made| answer_entry(reply, made));
     }
 
     fn rename(
@@ -218,30 +231,38 @@ impl Filesystem for Adapter {
         let Some(mode) = rename_mode(flags) else { return reply.error(Errno::EINVAL) };
         let new_name = new_name.as_bytes().to_vec();
         if self.own.asks(request) {
-            let done = self.handle(request, "own rename", parent, Some(name), |fs| {
+            let done = self.handle(request, ("own rename", Want::Nothing, parent, Some(name)), |fs| {
                 fs.own_rename(Ino(parent.0), name.as_bytes(), Ino(new_parent.0), &new_name)
             });
             return answer(reply, done);
         }
-        let work =
-            move |fs: &FileSystem, name: &[u8], _| fs.rename(Ino(parent.0), name, Ino(new_parent.0), &new_name, mode);
-        self.change(request, ("rename", parent, Some(name)), work, |done| answer(reply, done));
+        let work = move |fs: &FileSystem, name: &[u8], who| {
+            fs.admit(who, Ino(new_parent.0), Some(&new_name), Want::Change)?;
+            fs.rename(Ino(parent.0), name, Ino(new_parent.0), &new_name, mode)
+        };
+        self.change(request, ("rename", Want::Change, parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
-        let work = move |fs: &FileSystem, name: &[u8], _| fs.link(Ino(ino.0), Ino(new_parent.0), name);
-        self.change(request, ("link", new_parent, Some(new_name)), work, |made| answer_entry(reply, made));
+        let work = move |fs: &FileSystem, name: &[u8], who| {
+            fs.admit(who, Ino(ino.0), None, Want::Read)?;
+            fs.link(Ino(ino.0), Ino(new_parent.0), name)
+        };
+        self.change(request, ("link", Want::Change, new_parent, Some(new_name)), work, |made| {
+            answer_entry(reply, made)
+        });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        if self.fs.is_outdated(Ino(ino.0)) {
+        if self.tree(ino).is_outdated(Ino(ino.0)) {
             return reply.error(Errno::ESTALE);
         }
         let mode = open_mode(flags.0);
-        match self.handle(request, "open", ino, None, |fs| fs.open(Ino(ino.0), mode, caller(request))) {
+        let want = if mode.write { Want::Write } else { Want::Read };
+        match self.handle(request, ("open", want, ino, None), |fs| fs.open(Ino(ino.0), mode, caller(request))) {
             Ok(handle) => reply.opened(FileHandle(handle.0), open_flags(mode.write)),
             Err(errno) => reply.error(errno),
         }
@@ -258,7 +279,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        match self.handle(request, "read", ino, None, |fs| fs.read(Ino(ino.0), offset, size)) {
+        match self.handle(request, ("read", Want::Nothing, ino, None), |fs| fs.read(Ino(ino.0), offset, size)) {
             Ok(bytes) => reply.data(&bytes),
             Err(errno) => reply.error(errno),
         }
@@ -276,7 +297,7 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.handle(request, "write", ino, None, |fs| fs.write(Ino(ino.0), offset, data)) {
+        match self.handle(request, ("write", Want::Nothing, ino, None), |fs| fs.write(Ino(ino.0), offset, data)) {
             // A request is never larger than LARGEST_WRITE.
             Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
             Err(errno) => reply.error(errno),
@@ -288,7 +309,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOSYS);
         }
         let work = move |fs: &FileSystem, _: &[u8], _| fs.flush(Ino(ino.0));
-        self.change(request, ("flush", ino, None), work, |done| answer(reply, done));
+        self.change(request, ("flush", Want::Nothing, ino, None), work, |done| answer(reply, done));
     }
 
     fn release(
@@ -303,19 +324,25 @@ impl Filesystem for Adapter {
     ) {
         let work = move |fs: &FileSystem| fs.release(HandleId(fh.0));
         if !open_mode(flags.0).write {
-            return answer(reply, self.handle(request, "release", ino, None, work));
+            return answer(reply, self.handle(request, ("release", Want::Nothing, ino, None), work));
         }
-        self.change(request, ("release", ino, None), move |fs, _, _| work(fs), |done| answer(reply, done));
+        self.change(
+            request,
+            ("release", Want::Nothing, ino, None),
+            move |fs, _, _| work(fs),
+            |done| answer(reply, done),
+        );
     }
 
     fn fsync(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let work = move |fs: &FileSystem, _: &[u8], _| fs.fsync(Ino(ino.0));
-        self.change(request, ("fsync", ino, None), work, |done| answer(reply, done));
+        self.change(request, ("fsync", Want::Nothing, ino, None), work, |done| answer(reply, done));
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.own.note_opened(request);
-        match self.handle(request, "opendir", ino, None, |fs| fs.opendir(Ino(ino.0))) {
+        let who = caller(request);
+        match self.handle(request, ("opendir", Want::Read, ino, None), |fs| fs.opendir_for(who, Ino(ino.0))) {
             Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
         }
@@ -344,7 +371,7 @@ impl Filesystem for Adapter {
             Err(errno) => return reply.error(errno),
         };
         if offset < 2 {
-            let own = match self.handle(request, "getattr", ino, None, |fs| fs.getattr(Ino(ino.0))) {
+            let own = match self.handle(request, ("getattr", Want::See, ino, None), |fs| fs.getattr(Ino(ino.0))) {
                 Ok(own) => attributes(&own.stat),
                 Err(errno) => return reply.error(errno),
             };
@@ -357,31 +384,33 @@ impl Filesystem for Adapter {
         }
         let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
         for (entry, next) in entries.iter().zip(3..).skip(skip) {
-            let looked_up =
-                self.handle(request, "lookup", ino, None, |fs| Ok(fs.lookup_listed(Ino(ino.0), entry))).ok().flatten();
+            let looked_up = self
+                .handle(request, ("lookup", Want::Nothing, ino, None), |fs| Ok(fs.lookup_listed(Ino(ino.0), entry)))
+                .ok()
+                .flatten();
             let Some(found) = looked_up else { continue };
             let name = OsStr::from_bytes(entry.name.as_bytes());
             let child = INodeNo(found.stat.ino.0);
-            if reply.add(child, next, name, &ttl(found.keep), &attributes(&found.stat), Generation(0)) {
-                self.fs.forget(found.stat.ino, 1);
+            if reply.add(child, next, name, &ttl(found.keep && !found.gate), &attributes(&found.stat), Generation(0)) {
+                self.tree(child).forget(found.stat.ino, 1);
                 break;
             }
         }
         reply.ok();
     }
 
-    fn releasedir(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        self.fs.releasedir(HandleId(fh.0));
+    fn releasedir(&self, _request: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        self.tree(ino).releasedir(HandleId(fh.0));
         reply.ok();
     }
 
     fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
         let work = |fs: &FileSystem, _: &[u8], _| fs.fsync_attributes();
-        self.change(request, ("fsyncdir", ino, None), work, |done| answer(reply, done));
+        self.change(request, ("fsyncdir", Want::Nothing, ino, None), work, |done| answer(reply, done));
     }
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match self.handle(request, "statfs", ino, None, FileSystem::statfs) {
+        match self.handle(request, ("statfs", Want::See, ino, None), FileSystem::statfs) {
             Ok(space) => {
                 let unit = u32::try_from(space.fragment).unwrap_or(4096);
                 let (blocks, free, available) = (space.blocks, space.free, space.available);
@@ -402,13 +431,14 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let open = open_mode(flags);
-        let made = self.handle(request, "create", parent, Some(name), |fs| {
+        let made = self.handle(request, ("create", Want::Change, parent, Some(name)), |fs| {
             fs.create(Ino(parent.0), name.as_bytes(), mode, caller(request), open)
         });
         match made {
-            Ok((Entry { stat, keep }, handle)) => {
+            Ok((entry, handle)) => {
                 let flags = open_flags(true);
-                reply.created(&ttl(keep), &attributes(&stat), Generation(0), FileHandle(handle.0), flags);
+                let ttl = ttl(entry.keep && !entry.gate);
+                reply.created(&ttl, &attributes(&entry.stat), Generation(0), FileHandle(handle.0), flags);
             }
             Err(errno) => reply.error(errno),
         }
@@ -425,10 +455,16 @@ impl Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let done = match (mode, offset.checked_add(length)) {
-            (0, Some(end)) => self.handle(request, "fallocate", ino, None, |fs| fs.allocate(Ino(ino.0), end)),
+            (0, Some(end)) => {
+                self.handle(request, ("fallocate", Want::Nothing, ino, None), |fs| fs.allocate(Ino(ino.0), end))
+            }
             // The space cannot be kept, and need not be.
-            (KEEP_SIZE, Some(_)) => self.handle(request, "fallocate", ino, None, |fs| fs.allocate(Ino(ino.0), 0)),
-            (HOLE, Some(_)) => self.handle(request, "fallocate", ino, None, |fs| fs.clear(Ino(ino.0), offset, length)),
+            (KEEP_SIZE, Some(_)) => {
+                self.handle(request, ("fallocate", Want::Nothing, ino, None), |fs| fs.allocate(Ino(ino.0), 0))
+            }
+            (HOLE, Some(_)) => {
+                self.handle(request, ("fallocate", Want::Nothing, ino, None), |fs| fs.clear(Ino(ino.0), offset, length))
+            }
             (_, None) => Err(Errno::EFBIG),
             _ => Err(Errno::EOPNOTSUPP),
         };
@@ -450,7 +486,7 @@ impl Filesystem for Adapter {
             return reply.error(Errno::ENOTTY);
         }
         let work = |fs: &FileSystem, _: &[u8], _| fs.settle_all();
-        self.change(request, ("settle", ino, None), work, |done| match done {
+        self.change(request, ("settle", Want::Nothing, ino, None), work, |done| match done {
             Ok(()) => reply.ioctl(0, &[]),
             Err(errno) => reply.error(errno),
         });

@@ -62,14 +62,17 @@ pub(super) fn answer(reply: ReplyEmpty, result: Result<(), Errno>) {
 
 pub(super) fn answer_entry(reply: ReplyEntry, result: Result<Entry, Errno>) {
     match result {
-        Ok(entry) => reply.entry(&ttl(entry.keep), &attributes(&entry.stat), Generation(0)),
+        Ok(entry) => {
+            let (attr, name) = (ttl(entry.keep && !entry.gate), ttl(entry.keep));
+            reply.entry_with_ttls(&attr, &name, &attributes(&entry.stat), Generation(0));
+        }
         Err(errno) => reply.error(errno),
     }
 }
 
 pub(super) fn answer_attributes(reply: ReplyAttr, result: Result<Entry, Errno>) {
     match result {
-        Ok(entry) => reply.attr(&ttl(entry.keep), &attributes(&entry.stat)),
+        Ok(entry) => reply.attr(&ttl(entry.keep && !entry.gate), &attributes(&entry.stat)),
         Err(errno) => reply.error(errno),
     }
 }

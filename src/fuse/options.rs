@@ -4,6 +4,7 @@ use fuser::{Config, MountOption, SessionACL};
 
 use crate::error::{Error, Kind, Result};
 use crate::fs;
+use crate::node::{ShareName, Shares};
 
 /// How a keynode is mounted.
 #[derive(Debug, Clone)]
@@ -31,11 +32,15 @@ pub struct MountOptions {
     pub umask: Option<u32>,
     /// What /proc/mounts shows as the source; empty: the keynode's path.
     pub fs_name: String,
+    /// Show this share alone, read-only.
+    pub view: Option<ShareName>,
+    /// Shares and rules in place of the keynode's.
+    pub rules: Option<Shares>,
 }
 
 impl Default for MountOptions {
     fn default() -> Self {
-        let fs::Options { read_only, cache_bytes, max_size, uid, gid, umask } = fs::Options::default();
+        let fs::Options { read_only, cache_bytes, max_size, uid, gid, umask, .. } = fs::Options::default();
         Self {
             read_only,
             allow_other: false,
@@ -48,6 +53,8 @@ impl Default for MountOptions {
             gid,
             umask,
             fs_name: String::new(),
+            view: None,
+            rules: None,
         }
     }
 }
@@ -108,7 +115,7 @@ impl MountOptions {
     /// What the tree needs to know.
     pub(super) fn for_fs(&self) -> fs::Options {
         let Self { read_only, cache_bytes, max_size, uid, gid, umask, .. } = *self;
-        fs::Options { read_only, cache_bytes, max_size, uid, gid, umask }
+        fs::Options { read_only, cache_bytes, max_size, uid, gid, umask, open_modes: false }
     }
 
     /// What the session needs to know.

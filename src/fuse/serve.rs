@@ -54,7 +54,7 @@ pub fn serve(
     if options.fs_name.is_empty() {
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
-    let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
+    let fs = Arc::new(tree(keynode, &mut options)?);
     let own = Arc::new(Own::default());
     let adapter = Adapter::new(fs.clone(), own.clone())
         .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
@@ -86,6 +86,22 @@ pub fn serve(
         Ok(Err(error)) => settled.and(Err(Error::io("serve", &mounted.mount_point, error))),
         Ok(Ok(())) | Err(_) => settled,
     }
+}
+
+/// What is to be shown. Rules are in force where others than who mounts can look at all, and there are any.
+fn tree(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem> {
+    if let Some(share) = options.view.clone() {
+        options.read_only = true;
+        return FileSystem::of_share(keynode, options.for_fs(), share);
+    }
+    let shared = options.allow_other || options.rules.is_some() || rustix::process::geteuid().is_root();
+    let ruled = shared && (options.rules.is_some() || keynode.shares(&keynode.snapshot())?.has_rules());
+    let fs = FileSystem::new(keynode, options.for_fs());
+    if !ruled {
+        return Ok(fs);
+    }
+    options.allow_other = true;
+    fs.with_rules(options.rules.as_ref())
 }
 
 /// What lives as long as the mount.

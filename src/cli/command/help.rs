@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Explain a command or a concept
 ///
-/// Concepts: keynode, unlocking, versions, dates, mount, shares, output, status.
+/// Concepts: keynode, unlocking, versions, dates, mount, shares, rules, output, status.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs help unlocking\n  pkfs help put")]
 pub(in super::super) struct Help {
@@ -17,7 +17,7 @@ pub(in super::super) struct Help {
     topic: Option<String>,
 }
 
-const CONCEPTS: [(&str, &str); 8] = [
+const CONCEPTS: [(&str, &str); 9] = [
     (
         "keynode",
         "A keynode is one file that holds secrets, encrypted, each with its whole history: a tar archive of a git
@@ -105,6 +105,24 @@ A path that is shared alone out of a directory that others see too: who guesses 
 its size, never its content. Share whole directories where that matters.
 
 For a container, bind-mount DIR/.views/NAME, or mount one share: pkfs mount app.pk DIR --view NAME.
+",
+    ),
+    (
+        "rules",
+        "Rules stand in the keynode (`pkfs share allow`), or for one host in a file that is given at mount in their place:
+pkfs mount app.pk DIR --rules FILE. The file is TOML:
+
+  [share.web]
+  paths = [\"web/tls\", \"db/web-password\"]
+  alert = \"logger -t pkfs\"        # may be left out
+
+  [[share.web.allow]]               # all of one table must hold; tables add up
+  user = \"www-data\"               # uid, gid, user, group, cgroup, unit, container, exe, sha256
+  until = \"2027-01-31\"
+  write = false
+
+What is not understood is refused, and nothing is mounted. A mount follows the keynode's rules as they change, and reads
+the file once.
 ",
     ),
     (

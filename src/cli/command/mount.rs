@@ -9,9 +9,10 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::exit::DONE;
 use super::super::keynode::Target;
-use super::super::{quantity, verbosity};
+use super::super::{quantity, rules_file, verbosity};
 use crate::error::{Error, Kind, Result};
 use crate::fuse::{self, MountOptions, daemon};
+use crate::node::ShareName;
 
 /// Mount a keynode as a directory
 ///
@@ -27,6 +28,12 @@ pub(in super::super) struct Mount {
     /// Allow no change
     #[arg(long)]
     read_only: bool,
+    /// Show this share alone, read-only
+    #[arg(long, value_name = "SHARE")]
+    view: Option<ShareName>,
+    /// Decide by the shares and rules in this file instead of the keynode's (see `pkfs help rules`)
+    #[arg(long, value_name = "FILE", conflicts_with = "view")]
+    rules: Option<PathBuf>,
     /// Stay until it is unmounted
     #[arg(long)]
     foreground: bool,
@@ -70,7 +77,9 @@ impl Mount {
 
     fn mount_options(&self) -> Result<MountOptions> {
         let mut options = MountOptions::parse(&self.options)?;
-        options.read_only |= self.read_only;
+        options.read_only |= self.read_only || self.view.is_some();
+        options.view.clone_from(&self.view);
+        options.rules = self.rules.as_deref().map(rules_file::read).transpose()?;
         if let Some(size) = self.max_size {
             options.max_size = size;
         }

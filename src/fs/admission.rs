@@ -1,0 +1,334 @@
+//! Who may see what, on a mount with rules.
+//!
+//! The kernel's cache of names is shared by all callers, so that a name is never denied while the kernel holds it: that
+//! would take it away from everybody, with working directories and mounts below. Instead a directory whose visibility or
+//! content differs between callers is a *gate*: its attributes are never kept, the kernel asks for them with the
+//! credentials of whoever walks through, and the answer goes to that caller alone. Opening is always decided.
+
+use std::sync::Arc;
+
+use log::{info, warn};
+use parking_lot::{Mutex, RwLock};
+
+use super::FileSystem;
+use super::callers::{Callers, Process};
+use super::inode::Node;
+use super::state::State;
+use super::types::{Caller, DirEntry, Entry, FileKind, HandleId, Ino};
+use super::views::{Grant, Sight, Views};
+use crate::error::{Error, Kind, Result};
+use crate::node::{ItemId, ItemPath, Name, Sha256, Shares};
+use crate::time::Timestamp;
+
+/// What a request wants of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// What was decided before, or tells nothing: forgetting, reading from what is open, closing.
+    Nothing,
+    /// Attributes. Whoever has a file open may ask, and whoever was handed it.
+    See,
+    /// To open it, or to read a link.
+    Read,
+    /// To change its content or attributes.
+    Write,
+    /// To change what the request's name in this directory leads to.
+    Change,
+}
+
+/// Rules in force.
+pub(super) struct Rules {
+    views: RwLock<Arc<Views>>,
+    /// What they were made of; `None`: given at mount, once and for all.
+    made_of: Mutex<Option<Sha256>>,
+    callers: Callers,
+    /// The user who mounted.
+    mounter: u32,
+}
+
+impl Rules {
+    pub(super) fn views(&self) -> Arc<Views> {
+        self.views.read().clone()
+    }
+
+    /// Whether a caller is whoever mounted.
+    pub(super) const fn is_mounter(&self, caller: Caller) -> bool {
+        caller.uid == self.mounter
+    }
+
+    pub(super) fn process(&self, caller: Caller) -> Process<'_> {
+        self.callers.process(caller)
+    }
+
+    fn grant(&self, caller: Caller) -> Grant {
+        if self.is_mounter(caller) {
+            return Grant::ALL;
+        }
+        let process = self.process(caller);
+        self.views().grant(Timestamp::now(), |who| process.is(who), |_| ())
+    }
+}
+
+impl FileSystem {
+    /// Puts rules in force: those of the keynode, which are followed as they change, or these.
+    ///
+    /// # Errors
+    /// `Damaged`: the keynode's cannot be read. `Invalid`: too many shares.
+    pub fn with_rules(mut self, given: Option<&Shares>) -> Result<Self> {
+        let snapshot = self.keynode.snapshot();
+        let made_of = given.is_none().then(|| snapshot.shares_digest()).flatten();
+        let views = Arc::new(match given {
+            Some(shares) => Views::new(shares)?,
+            None => Views::new(&self.keynode.shares(&snapshot)?)?,
+        });
+        self.state.get_mut().views = Some(views.clone());
+        self.rules = Some(Rules {
+            views: RwLock::new(views),
+            made_of: Mutex::new(made_of),
+            callers: Callers::default(),
+            mounter: rustix::process::geteuid().as_raw(),
+        });
+        Ok(self)
+    }
+
+    /// Whether each open must be decided.
+    pub fn has_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// Follows a change of the keynode's shares. What cannot be read lets nobody in.
+    pub(super) fn renew_rules(&self) {
+        let Some(rules) = &self.rules else { return };
+        let snapshot = self.keynode.snapshot();
+        let mut made_of = rules.made_of.lock();
+        if made_of.is_none() || *made_of == snapshot.shares_digest() {
+            return;
+        }
+        let views = self.keynode.shares(&snapshot).and_then(|shares| Views::new(&shares)).unwrap_or_else(|error| {
+            warn!("{error}; only who mounted sees anything until that is mended");
+            Views::default()
+        });
+        info!("the rules have changed");
+        let views = Arc::new(views);
+        *made_of = snapshot.shares_digest();
+        *rules.views.write() = views.clone();
+        self.state.lock().show_by(views, &self.notices);
+    }
+
+    /// Decides a request of a caller about an inode, or a name in it.
+    ///
+    /// # Errors
+    /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed.
+    pub fn admit(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<()> {
+        let Some(rules) = self.rules.as_ref().filter(|_| want != Want::Nothing) else { return Ok(()) };
+        let grant = rules.grant(caller);
+        if grant.is_all() {
+            return Ok(());
+        }
+        let state = self.state.lock();
+        let seen = state.seen(ino);
+        if !seen.is_root && !grant.shows(seen.sight, seen.directory) && !(want == Want::See && seen.open) {
+            return Err(hidden());
+        }
+        let sight = match (want, name) {
+            (Want::Write, _) => seen.sight,
+            (Want::Change, Some(name)) => state.sight_below(ino, &Name::new(name)?),
+            _ => return Ok(()),
+        };
+        if grant.writes(sight) {
+            Ok(())
+        } else {
+            Err(Error::new(Kind::ReadOnly, "no rule lets this caller write here"))
+        }
+    }
+
+    /// As [`Self::lookup`], for a caller: what it may not see is not there, unless the kernel holds it, which then asks
+    /// for its attributes.
+    ///
+    /// # Errors
+    /// As for [`Self::lookup`].
+    pub fn lookup_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<Entry> {
+        let found = self.lookup(parent, name)?;
+        let Some(rules) = &self.rules else { return Ok(found) };
+        let grant = rules.grant(caller);
+        if grant.is_all() {
+            return Ok(found);
+        }
+        let ino = found.stat.ino;
+        let mut state = self.state.lock();
+        let seen = state.seen(ino);
+        let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 1);
+        if held || grant.shows(seen.sight, seen.directory) {
+            return Ok(found);
+        }
+        state.inodes.forget(ino, 1);
+        Err(hidden())
+    }
+
+    /// Opens a directory for a caller: it lists what that caller may see.
+    ///
+    /// # Errors
+    /// As for [`Self::opendir`].
+    pub fn opendir_for(&self, caller: Caller, ino: Ino) -> Result<HandleId> {
+        let handle = self.opendir(ino)?;
+        if let Some(rules) = &self.rules {
+            self.state.lock().handles.get(handle)?.grant = rules.grant(caller);
+        }
+        Ok(handle)
+    }
+}
+
+/// What is known of an inode before it is decided who may see it.
+struct Seen {
+    sight: Sight,
+    directory: bool,
+    /// A file that somebody has open.
+    open: bool,
+    is_root: bool,
+}
+
+impl State {
+    /// Lets other shares decide from now on. The kernel asks anew for whatever changes with that.
+    fn show_by(&mut self, views: Arc<Views>, notices: &super::changes::Notices) {
+        let known: Vec<(Ino, ItemId)> = self
+            .inodes
+            .iter()
+            .filter_map(|(ino, inode)| match inode.node {
+                Node::Item(id) if inode.lookups > 0 => Some((ino, id)),
+                _ => None,
+            })
+            .collect();
+        let before: Vec<_> = known.iter().map(|(_, id)| (self.sight(*id), self.is_gate(*id))).collect();
+        self.views = Some(views);
+        for ((ino, id), before) in known.into_iter().zip(before) {
+            if (self.sight(id), self.is_gate(id)) == before {
+                continue;
+            }
+            notices.send(super::types::Notice::Attributes(ino));
+            let names: Vec<_> = self
+                .item(id)
+                .map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect())
+                .unwrap_or_default();
+            for (parent, name) in names {
+                let spot = (self.inodes.number_of(parent), name);
+                self.turn.expire(spot, notices);
+            }
+        }
+        notices.send(super::types::Notice::Attributes(self.inodes.root()));
+    }
+
+    fn seen(&self, ino: Ino) -> Seen {
+        let nothing = Seen { sight: Sight::default(), directory: false, open: false, is_root: false };
+        if ino == self.inodes.root() {
+            return Seen { directory: true, is_root: true, ..nothing };
+        }
+        let Ok(inode) = self.inodes.get(ino) else { return nothing };
+        let open = inode.opens > 0;
+        let views = self.views.as_ref();
+        let of = |path: Option<ItemPath>| match (views, path) {
+            (Some(views), Some(path)) => views.sight(path.components()),
+            _ => Sight::default(),
+        };
+        match &inode.node {
+            Node::Item(id) => {
+                let directory = self.item(*id).is_ok_and(crate::node::Item::is_directory);
+                Seen { sight: self.sight(*id), directory, open, ..nothing }
+            }
+            Node::Detached(detached) => {
+                let path = detached.snapshot.as_ref().and_then(|s| s.namespace().path_of(detached.id));
+                Seen { sight: of(path), directory: detached.kind == FileKind::Directory, open, ..nothing }
+            }
+            Node::Place(place) => {
+                let sight = of(place.path());
+                let directory = place.leads_on();
+                Seen { sight, directory, open, is_root: place.is_root() }
+            }
+            Node::Views => nothing,
+        }
+    }
+
+    /// What shares have to do with an item, by any of its names.
+    fn sight(&self, id: ItemId) -> Sight {
+        let Some(views) = &self.views else { return Sight::default() };
+        let namespace = self.snapshot.namespace();
+        let mut sight = Sight::default();
+        let mut add = |parent: ItemId, name: &Name| {
+            if let Some(path) = namespace.path_of(parent) {
+                let one = views.sight(path.components().iter().chain([name]));
+                sight = Sight { whole: sight.whole | one.whole, some: sight.some | one.some };
+            }
+        };
+        if let Some(item) = self.memory.get(id) {
+            add(item.parent, &item.name);
+        } else if id == ItemId::ROOT {
+            return views.sight([]);
+        } else if let Ok(item) = self.item(id) {
+            item.names().for_each(|(parent, name)| add(parent, name));
+        }
+        sight
+    }
+
+    fn sight_below(&self, directory: Ino, name: &Name) -> Sight {
+        let path = match self.inodes.get(directory).map(|inode| &inode.node) {
+            Ok(Node::Item(id)) => self.snapshot.namespace().path_of(*id),
+            _ if directory == self.inodes.root() => Some(ItemPath::root()),
+            _ => None,
+        };
+        match (&self.views, path) {
+            (Some(views), Some(path)) => views.sight(path.components().iter().chain([name])),
+            _ => Sight::default(),
+        }
+    }
+
+    /// Whether everybody has to ask for the attributes of an item for himself: what is next to it, or below, is not the
+    /// same for all.
+    pub(super) fn is_gate(&self, id: ItemId) -> bool {
+        if self.views.is_none() || id == ItemId::ROOT {
+            return false;
+        }
+        let parent = match self.memory.get(id) {
+            Some(item) => Some(item.parent),
+            None => self.item(id).ok().and_then(|item| item.names().next().map(|(parent, _)| parent)),
+        };
+        parent.is_none_or(|parent| parent == ItemId::ROOT || !self.sight(parent).is_uniform())
+    }
+
+    /// The listing of a directory as far as whoever opened it may see it.
+    pub(super) fn listed_for(&self, directory: Ino, grant: Grant, entries: Arc<[DirEntry]>) -> Arc<[DirEntry]> {
+        if grant.is_all() {
+            return entries;
+        }
+        let place = match self.inodes.get(directory).map(|inode| &inode.node) {
+            Ok(Node::Place(place)) => Some(place.clone()),
+            _ => None,
+        };
+        let shows = |entry: &&DirEntry| {
+            let (sight, directory) = match &place {
+                Some(place) => {
+                    let Some(path) = place.path_of_child(&entry.name) else { return false };
+                    let sight = self.views.as_ref().map(|views| views.sight(path.components())).unwrap_or_default();
+                    (sight, entry.kind == FileKind::Directory)
+                }
+                None => (self.sight_below(directory, &entry.name), entry.kind == FileKind::Directory),
+            };
+            grant.shows(sight, directory)
+        };
+        entries.iter().filter(shows).cloned().collect()
+    }
+
+    /// Modes on a mount with rules: shares are the permission. What leads to a share, and what a share covers, may be read
+    /// by all who get there; covered by one that somebody may write, it may be written by all as far as the mode goes.
+    pub(super) fn shared_mode(&self, id: ItemId, mode: u32) -> u32 {
+        let Some(views) = &self.views else { return mode };
+        let sight = if id == ItemId::ROOT { views.sight([]) } else { self.sight(id) };
+        if sight.some == 0 && id != ItemId::ROOT {
+            return mode;
+        }
+        let open = if sight.whole & views.written() == 0 { 0o5 } else { 0o7 };
+        let owner = mode >> 6 & open;
+        mode | owner << 3 | owner
+    }
+}
+
+fn hidden() -> Error {
+    Error::not_found("not in any share of this caller")
+}
