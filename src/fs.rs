@@ -35,7 +35,9 @@
 #![doc = include_str!("fs/semantics.md")]
 
 mod admission;
+mod alert;
 mod attributes;
+mod audit;
 mod background;
 mod buffer;
 mod callers;
@@ -69,6 +71,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::admission::Want;
+pub use self::audit::Audit;
 pub use self::errno::{errno, level};
 pub use self::statfs::Space;
 pub use self::types::{
@@ -77,6 +80,7 @@ pub use self::types::{
 };
 
 use self::admission::Rules;
+use self::alert::Alerts;
 use self::changes::Notices;
 use self::content::Contents;
 use self::scope::Scope;
@@ -134,6 +138,8 @@ pub struct FileSystem {
     trees: Trees,
     /// Who may see what.
     rules: Option<Rules>,
+    audit: Option<Arc<Audit>>,
+    alerts: Option<Alerts>,
 }
 
 impl FileSystem {
@@ -157,6 +163,7 @@ impl FileSystem {
     fn new_tree(whole: &Self, options: Options, share: ShareName, tree: usize) -> Self {
         let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
         new.notices = Notices::beside(&whole.notices);
+        new.audit.clone_from(&whole.audit);
         new.end_events();
         new
     }
@@ -177,6 +184,8 @@ impl FileSystem {
             scope: share.map(Scope::new),
             trees: Trees::default(),
             rules: None,
+            audit: None,
+            alerts: None,
             keynode,
             options,
         };

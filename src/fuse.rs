@@ -13,6 +13,7 @@
 //! | [`daemon`] | a mount in the background |
 
 mod adapter;
+mod alone;
 mod answer;
 mod convert;
 pub mod daemon;
@@ -24,8 +25,11 @@ mod signals;
 mod tell;
 mod unmount;
 mod watch;
+mod why;
 mod workers;
 
+pub use alone::{leave, own_namespace};
 pub use options::MountOptions;
 pub use serve::serve;
 pub use unmount::{clear_dead, unmount};
+pub use why::why;

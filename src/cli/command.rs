@@ -20,9 +20,11 @@ mod passwd;
 mod put;
 mod restore;
 mod rm;
+mod run;
 mod share;
 mod slot;
 mod unlock;
+mod why;
 
 use std::ffi::OsStr;
 
@@ -57,6 +59,8 @@ pub(super) enum Command {
     Share(share::Share),
     Mount(mount::Mount),
     Umount(mount::Umount),
+    Run(run::Run),
+    Why(why::Why),
     Completions(completions::Completions),
     Help(help::Help),
 }
@@ -68,8 +72,8 @@ pub(super) const GROUPS: [(&str, &[&str]); 8] = [
     ("History", &["log", "diff", "restore"]),
     ("In and out", &["import", "export"]),
     ("Unlocking", &["slot", "passwd", "unlock", "lock"]),
-    ("Shares", &["share"]),
-    ("Mount", &["mount", "umount"]),
+    ("Shares", &["share", "why"]),
+    ("Mount", &["mount", "umount", "run"]),
     ("Help", &["help", "completions"]),
 ];
 
@@ -77,7 +81,7 @@ impl Command {
     /// The KEYNODE operand, for messages; none for those that do not have one.
     pub(super) fn operand(&self) -> Option<&OsStr> {
         let keynode = match self {
-            Self::Init(_) | Self::Umount(_) | Self::Completions(_) | Self::Help(_) => return None,
+            Self::Init(_) | Self::Umount(_) | Self::Why(_) | Self::Completions(_) | Self::Help(_) => return None,
             Self::Info(c) => &c.keynode,
             Self::Fsck(c) => &c.keynode,
             Self::Compact(c) => &c.keynode,
@@ -99,6 +103,7 @@ impl Command {
             Self::Unlock(c) => &c.keynode,
             Self::Lock(c) => &c.keynode,
             Self::Mount(c) => &c.keynode,
+            Self::Run(c) => &c.keynode,
         };
         Some(&keynode.keynode)
     }
@@ -133,6 +138,8 @@ impl Command {
             Self::Lock(c) => c.run(context),
             Self::Mount(c) => c.run(context),
             Self::Umount(c) => c.run(),
+            Self::Why(c) => c.run(),
+            Self::Run(c) => c.run(context),
             Self::Completions(c) => c.run(parser()),
             Self::Help(c) => c.run(parser()),
         }

@@ -11,13 +11,15 @@ use log::{info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use super::FileSystem;
+use super::alert::Alerts;
+use super::audit::{Audit, Record};
 use super::callers::{Callers, Process};
 use super::inode::Node;
 use super::state::State;
 use super::types::{Caller, DirEntry, Entry, FileKind, HandleId, Ino};
-use super::views::{Grant, Sight, Views};
+use super::views::{Grant, Set, Sight, Views};
 use crate::error::{Error, Kind, Result};
-use crate::node::{ItemId, ItemPath, Name, Sha256, Shares};
+use crate::node::{ItemId, ItemPath, Name, Sha256, ShareName, Shares};
 use crate::time::Timestamp;
 
 /// What a request wants of an inode.
@@ -114,31 +116,155 @@ impl FileSystem {
         self.state.lock().show_by(views, &self.notices);
     }
 
-    /// Decides a request of a caller about an inode, or a name in it.
+    /// Decides a request of a caller about an inode, or a name in it, and records it where that is wanted.
     ///
     /// # Errors
-    /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed.
+    /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed. `Failed`: it could not be
+    /// recorded.
     pub fn admit(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<()> {
-        let Some(rules) = self.rules.as_ref().filter(|_| want != Want::Nothing) else { return Ok(()) };
-        let grant = rules.grant(caller);
-        if grant.is_all() {
+        if want == Want::Nothing || (self.rules.is_none() && self.audit.is_none()) {
             return Ok(());
         }
+        let (decided, seen) = self.decide(caller, ino, name, want)?;
+        let opens = matches!(want, Want::Read | Want::Write);
+        if opens || decided.is_err() {
+            self.witness(caller, ino, name, want, decided.is_ok(), &seen)?;
+        }
+        decided
+    }
+
+    fn decide(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<(Result<()>, Seen)> {
+        let grant = self.rules.as_ref().map_or(Grant::ALL, |rules| rules.grant(caller));
         let state = self.state.lock();
+        if grant.is_all() && self.audit.is_none() && self.alerts.is_none() {
+            return Ok((Ok(()), Seen::default()));
+        }
         let seen = state.seen(ino);
-        if !seen.is_root && !grant.shows(seen.sight, seen.directory) && !(want == Want::See && seen.open) {
-            return Err(hidden());
+        let shown = seen.is_root || grant.shows(seen.sight, seen.directory) || want == Want::See && seen.open;
+        if !shown {
+            return Ok((Err(hidden()), seen));
         }
         let sight = match (want, name) {
             (Want::Write, _) => seen.sight,
             (Want::Change, Some(name)) => state.sight_below(ino, &Name::new(name)?),
-            _ => return Ok(()),
+            _ => return Ok((Ok(()), seen)),
         };
-        if grant.writes(sight) {
-            Ok(())
-        } else {
-            Err(Error::new(Kind::ReadOnly, "no rule lets this caller write here"))
+        let refused = || Error::new(Kind::ReadOnly, "no rule lets this caller write here");
+        Ok((if grant.writes(sight) { Ok(()) } else { Err(refused()) }, seen))
+    }
+
+    /// Records a decision, and trips the wires of the shares that it is about.
+    fn witness(
+        &self,
+        caller: Caller,
+        ino: Ino,
+        name: Option<&[u8]>,
+        want: Want,
+        allowed: bool,
+        seen: &Seen,
+    ) -> Result<()> {
+        let views = self.rules.as_ref().map(Rules::views);
+        let wired = self.alerts.is_some()
+            && !seen.directory
+            && views.as_ref().is_some_and(|views| views.alerts(seen.sight.whole).next().is_some());
+        if self.audit.is_none() && !wired {
+            return Ok(());
         }
+        let unruled = Callers::default();
+        let process = self.rules.as_ref().map_or(&unruled, |rules| &rules.callers).process(caller);
+        let mut rule = Vec::new();
+        match (&self.rules, &views) {
+            (Some(rules), Some(_)) if rules.is_mounter(caller) => rule.push("mounted it".to_owned()),
+            (Some(_), Some(views)) => {
+                views.grant(Timestamp::now(), |who| process.is(who), |text| rule.push(text.to_owned()));
+            }
+            _ => rule.extend(self.scope.as_ref().map(|scope| format!("view {}", scope.name()))),
+        }
+        let record = Record {
+            time: Timestamp::now().to_rfc3339(),
+            pid: caller.pid,
+            uid: caller.uid,
+            gid: caller.gid,
+            exe: process.program().map(|path| String::from_utf8_lossy(&path).into_owned()),
+            cgroup: process.cgroups().to_vec(),
+            rule,
+            path: self.describe(ino, name),
+            want: match want {
+                Want::Nothing | Want::See => "see",
+                Want::Read => "read",
+                Want::Write => "write",
+                Want::Change => "change",
+            },
+            verdict: if allowed { "allowed" } else { "refused" },
+        };
+        if let (Some(alerts), Some(views), true) = (&self.alerts, &views, wired) {
+            for (share, command) in views.alerts(seen.sight.whole) {
+                alerts.ring(share.as_str(), command, &record);
+            }
+        }
+        self.audit.as_ref().map_or(Ok(()), |audit| audit.record(&record))
+    }
+
+    /// Says for people whether a process may see a path, and why. Only whoever mounted may ask.
+    ///
+    /// # Errors
+    /// `NotPermitted`: asked by somebody else. `NotFound`: there is no such process or path.
+    pub fn explain(&self, asker: Caller, pid: u32, path: &[u8]) -> Result<String> {
+        let Some(rules) = &self.rules else {
+            return Ok("no rules are in force on this mount: file permissions decide".to_owned());
+        };
+        if !rules.is_mounter(asker) {
+            return Err(Error::new(Kind::NotPermitted, "only who mounted may ask"));
+        }
+        let path = ItemPath::parse(path)?;
+        let caller = Caller::of_process(pid)?;
+        let directory = self.state.lock().snapshot.namespace().resolve(&path)?.is_directory();
+        if rules.is_mounter(caller) {
+            return Ok(format!("allowed to read and write: uid {} mounted it", caller.uid));
+        }
+        let (views, process) = (rules.views(), rules.process(caller));
+        let mut held = Vec::new();
+        let grant = views.grant(Timestamp::now(), |who| process.is(who), |rule| held.push(rule.to_owned()));
+        let sight = views.sight(path.components());
+        let list = |shares: Set| {
+            let names: Vec<&str> = views.names_of(shares).map(ShareName::as_str).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        };
+        let verdict = if path.is_root() {
+            "allowed to look: the top directory is there for everybody"
+        } else if grant.writes(sight) {
+            "allowed to read and write"
+        } else if grant.read & sight.whole != 0 {
+            "allowed to read"
+        } else if directory && grant.shows(sight, true) {
+            "allowed to walk through: something below is shared"
+        } else {
+            "refused"
+        };
+        let held = if held.is_empty() { "none".to_owned() } else { held.join("; ") };
+        let all = list(if directory { sight.some } else { sight.whole });
+        Ok(format!("{verdict}\nrules that hold for process {pid}: {held}\nshares that cover it: {all}"))
+    }
+
+    /// Records decisions there from now on.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Runs the commands that shares carry.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn with_alerts(mut self) -> Result<Self> {
+        self.alerts = Some(Alerts::start()?);
+        Ok(self)
+    }
+
+    /// Whether each open must be asked for.
+    pub fn asks_of_opens(&self) -> bool {
+        self.rules.is_some() || self.audit.is_some()
     }
 
     /// As [`Self::lookup`], for a caller: what it may not see is not there, unless the kernel holds it, which then asks
@@ -161,6 +287,8 @@ impl FileSystem {
             return Ok(found);
         }
         state.inodes.forget(ino, 1);
+        drop(state);
+        self.witness(caller, parent, Some(name), Want::See, false, &seen)?;
         Err(hidden())
     }
 
@@ -178,6 +306,7 @@ impl FileSystem {
 }
 
 /// What is known of an inode before it is decided who may see it.
+#[derive(Default)]
 struct Seen {
     sight: Sight,
     directory: bool,
@@ -217,7 +346,7 @@ impl State {
     }
 
     fn seen(&self, ino: Ino) -> Seen {
-        let nothing = Seen { sight: Sight::default(), directory: false, open: false, is_root: false };
+        let nothing = Seen::default();
         if ino == self.inodes.root() {
             return Seen { directory: true, is_root: true, ..nothing };
         }

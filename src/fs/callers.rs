@@ -33,6 +33,26 @@ const LARGEST_PROGRAM: u64 = 1 << 30;
 const WHOLE_COMPONENTS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
+impl Caller {
+    /// A process as it would ask now.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none.
+    pub(super) fn of_process(pid: u32) -> Result<Self> {
+        let missing = || Error::not_found(format!("there is no process {pid}"));
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| missing())?;
+        // The last of the four is the file system's.
+        let id = |word| {
+            let line = text.lines().find_map(|line| line.strip_prefix(word))?;
+            line.split_ascii_whitespace().nth(3)?.parse().ok()
+        };
+        match (id("Uid:"), id("Gid:")) {
+            (Some(uid), Some(gid)) => Ok(Self { uid, gid, pid }),
+            _ => Err(missing()),
+        }
+    }
+}
+
 /// All of it must hold of a caller.
 #[derive(Debug)]
 pub(super) struct Who(Vec<Test>);

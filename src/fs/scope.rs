@@ -21,6 +21,10 @@ impl Scope {
         Self { name, known: Mutex::default() }
     }
 
+    pub(super) fn name(&self) -> &ShareName {
+        &self.name
+    }
+
     fn share(&self, keynode: &Keynode, snapshot: &Snapshot) -> Result<Arc<Share>> {
         let digest = snapshot.shares_digest();
         let known = self.known.lock().clone();

@@ -160,6 +160,11 @@ impl Views {
         self.rules.iter().filter(|rule| rule.write).fold(0, |set, rule| set | rule.share)
     }
 
+    /// What these shares are called.
+    pub(super) fn names_of(&self, shares: Set) -> impl Iterator<Item = &ShareName> {
+        self.names.iter().enumerate().filter(move |(number, _)| shares >> number & 1 == 1).map(|(_, name)| name)
+    }
+
     /// What is to be run when something with these shares is opened or refused.
     pub(super) fn alerts(&self, shares: Set) -> impl Iterator<Item = (&ShareName, &Arc<str>)> {
         let set = self.names.iter().zip(&self.alerts).enumerate().filter(move |(number, _)| shares >> number & 1 == 1);

@@ -18,6 +18,7 @@ use super::answer::{answer, answer_attributes, answer_entry, handle, open_flags,
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
 use super::own_mount::Own;
 use super::unmount::SETTLE;
+use super::why::{self, WHY};
 use super::workers::Workers;
 use crate::error::Result;
 use crate::fs::{self, Caller, FileKind, FileSystem, HandleId, Ino, SetAttributes, Want};
@@ -41,7 +42,7 @@ pub(super) struct Adapter {
 impl Adapter {
     pub(super) fn new(fs: Arc<FileSystem>, own: Arc<Own>) -> io::Result<Self> {
         // An answer of ENOSYS would hold for all callers and for ever.
-        let no_open = !fs.is_writable() && !fs.has_rules();
+        let no_open = !fs.is_writable() && !fs.asks_of_opens();
         Ok(Self { fs, workers: Workers::start()?, own, no_open })
     }
 
@@ -478,10 +479,18 @@ impl Filesystem for Adapter {
         _fh: FileHandle,
         _flags: IoctlFlags,
         command: u32,
-        _data: &[u8],
+        data: &[u8],
         _out_size: u32,
         reply: ReplyIoctl,
     ) {
+        if command == WHY {
+            let asked =
+                self.handle(request, ("why", Want::Nothing, ino, None), |fs| why::answer(fs, caller(request), data));
+            return match asked {
+                Ok(text) => reply.ioctl(0, &text),
+                Err(errno) => reply.error(errno),
+            };
+        }
         if command != SETTLE {
             return reply.error(Errno::ENOTTY);
         }

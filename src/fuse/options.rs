@@ -1,5 +1,7 @@
 //! Mount options, as mount(8) takes them.
 
+use std::path::PathBuf;
+
 use fuser::{Config, MountOption, SessionACL};
 
 use crate::error::{Error, Kind, Result};
@@ -36,6 +38,14 @@ pub struct MountOptions {
     pub view: Option<ShareName>,
     /// Shares and rules in place of the keynode's.
     pub rules: Option<Shares>,
+    /// Record opens in this file.
+    pub audit: Option<PathBuf>,
+    /// Refuse what cannot be recorded.
+    pub audit_required: bool,
+    /// Run the commands that the keynode's shares carry.
+    pub alerts: bool,
+    /// In a namespace of its own: others than who mounts cannot get there, and no rules are asked for.
+    pub alone: bool,
 }
 
 impl Default for MountOptions {
@@ -55,6 +65,10 @@ impl Default for MountOptions {
             fs_name: String::new(),
             view: None,
             rules: None,
+            audit: None,
+            audit_required: false,
+            alerts: false,
+            alone: false,
         }
     }
 }

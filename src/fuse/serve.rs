@@ -22,7 +22,7 @@ use super::signals::Signals;
 use super::unmount::{detach, is_mounted};
 use super::{tell, watch};
 use crate::error::{Error, Kind, Result};
-use crate::fs::FileSystem;
+use crate::fs::{Audit, FileSystem};
 use crate::node::Keynode;
 
 /// How long a signal waits for requests that are under way.
@@ -54,7 +54,15 @@ pub fn serve(
     if options.fs_name.is_empty() {
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
-    let fs = Arc::new(tree(keynode, &mut options)?);
+    let audit = match &options.audit {
+        Some(path) => Some(Arc::new(Audit::open(path, options.audit_required)?)),
+        None => None,
+    };
+    let mut fs = tree(keynode, &mut options)?;
+    if let Some(audit) = &audit {
+        fs = fs.with_audit(audit.clone());
+    }
+    let fs = Arc::new(fs);
     let own = Arc::new(Own::default());
     let adapter = Adapter::new(fs.clone(), own.clone())
         .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
@@ -65,7 +73,7 @@ pub fn serve(
     let (receiver, tree, notifier) = (fs.notices(), Arc::downgrade(&fs), session.notifier());
     spawn("notices", move || tell::notices(&receiver, &tree, &kernel, &notifier))?;
     let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| cannot(error.into()))?);
-    let mut mounted = Mounted { fs, mount_point, signals, ended };
+    let mut mounted = Mounted { fs, mount_point, signals, ended, audit };
     let (result, outcome) = mpsc::channel();
     let session = start(session).map_err(|error| cannot_mount(&mounted.mount_point, error))?;
     let wake = mounted.ended.clone();
@@ -94,14 +102,17 @@ fn tree(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem>
         options.read_only = true;
         return FileSystem::of_share(keynode, options.for_fs(), share);
     }
-    let shared = options.allow_other || options.rules.is_some() || rustix::process::geteuid().is_root();
+    let shared =
+        !options.alone && (options.allow_other || options.rules.is_some() || rustix::process::geteuid().is_root());
     let ruled = shared && (options.rules.is_some() || keynode.shares(&keynode.snapshot())?.has_rules());
     let fs = FileSystem::new(keynode, options.for_fs());
     if !ruled {
         return Ok(fs);
     }
     options.allow_other = true;
-    fs.with_rules(options.rules.as_ref())
+    let fs = fs.with_rules(options.rules.as_ref())?;
+    // A command in the keynode is whoever's who can write it; one in a file of rules is this host's own.
+    if options.alerts || options.rules.is_some() { fs.with_alerts() } else { Ok(fs) }
 }
 
 /// What lives as long as the mount.
@@ -111,6 +122,8 @@ struct Mounted {
     signals: Signals,
     /// Readable once the session or this has ended.
     ended: Arc<OwnedFd>,
+    /// Begins its file anew at SIGHUP.
+    audit: Option<Arc<Audit>>,
 }
 
 impl Drop for Mounted {
@@ -132,7 +145,10 @@ impl Mounted {
             if waits.first().is_some_and(|wait| !wait.revents().is_empty()) {
                 return;
             }
-            if self.signals.take() && deadline.is_none() {
+            let signal = self.signals.take();
+            if let (Some(libc::SIGHUP), Some(audit)) = (signal, &self.audit) {
+                audit.reopen();
+            } else if signal.is_some() && deadline.is_none() {
                 info!("{}: unmounting", self.mount_point.display());
                 self.unmount();
                 deadline = Some(Instant::now() + PATIENCE);

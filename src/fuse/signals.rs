@@ -43,10 +43,12 @@ impl Signals {
         Ok(Self { descriptor, before })
     }
 
-    /// Takes one signal that has arrived.
-    pub(super) fn take(&self) -> bool {
+    /// Takes one signal that has arrived: its number.
+    pub(super) fn take(&self) -> Option<i32> {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        rustix::io::read(&self.descriptor, &mut info).is_ok_and(|n| n > 0)
+        rustix::io::read(&self.descriptor, &mut info).ok().filter(|read| *read > 0)?;
+        // The structure begins with the number.
+        info.first_chunk().and_then(|number| i32::try_from(u32::from_ne_bytes(*number)).ok())
     }
 }
 

@@ -34,6 +34,15 @@ pub(in super::super) struct Mount {
     /// Decide by the shares and rules in this file instead of the keynode's (see `pkfs help rules`)
     #[arg(long, value_name = "FILE", conflicts_with = "view")]
     rules: Option<PathBuf>,
+    /// Append a line of JSON to this file for each open and each refusal; SIGHUP begins it anew
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+    /// Open nothing that cannot be recorded
+    #[arg(long, requires = "audit")]
+    audit_required: bool,
+    /// Run the commands that the keynode's shares carry; those of --rules are run in any case
+    #[arg(long)]
+    alerts: bool,
     /// Stay until it is unmounted
     #[arg(long)]
     foreground: bool,
@@ -78,6 +87,14 @@ impl Mount {
     fn mount_options(&self) -> Result<MountOptions> {
         let mut options = MountOptions::parse(&self.options)?;
         options.read_only |= self.read_only || self.view.is_some();
+        options.audit = self
+            .audit
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(|e| Error::new(Kind::Failed, "the working directory is gone").because(e))?;
+        options.audit_required = self.audit_required;
+        options.alerts = self.alerts;
         options.view.clone_from(&self.view);
         options.rules = self.rules.as_deref().map(rules_file::read).transpose()?;
         if let Some(size) = self.max_size {

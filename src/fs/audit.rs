@@ -1,0 +1,192 @@
+//! A record of who opened what, and of who was refused: JSON lines in a file.
+//!
+//! Each line has `time` (RFC 3339), `pid`, `uid`, `gid`, `exe`, `cgroup`, `rule` (those that held), `path`, `want` (`see`,
+//! `read`, `write`, `change`) and `verdict` (`allowed`, `refused`). Lines that could not be written are counted, and the
+//! count is a line of its own once writing works again: `time` and `lost`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+
+use log::{info, warn};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
+
+/// So many lines wait at most for a slow disk.
+const WAITING: usize = 4096;
+
+/// One decision.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Record {
+    pub(super) time: String,
+    pub(super) pid: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) exe: Option<String>,
+    pub(super) cgroup: Vec<String>,
+    pub(super) rule: Vec<String>,
+    pub(super) path: String,
+    pub(super) want: &'static str,
+    pub(super) verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct Lost {
+    time: String,
+    lost: u64,
+}
+
+/// The file.
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    /// Lines that it lacks.
+    lost: Arc<AtomicU64>,
+}
+
+/// Where decisions are recorded.
+pub struct Audit {
+    way: Way,
+    lost: Arc<AtomicU64>,
+}
+
+enum Way {
+    /// What is opened waits until it is written down, and is refused if it cannot be.
+    Required(Mutex<Log>),
+    /// Written by a thread; what it cannot keep up with is counted.
+    Beside(SyncSender<Message>),
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Reopen,
+}
+
+impl Audit {
+    /// Opens the file, to append. `required`: nothing is opened that is not recorded.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open(path: &Path, required: bool) -> Result<Self> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut log = Log { path: path.to_owned(), file: None, lost: lost.clone() };
+        log.reopen().map_err(|e| Error::io("write the audit to", path, e))?;
+        let way = if required {
+            Way::Required(Mutex::new(log))
+        } else {
+            let (sender, receiver) = sync_channel(WAITING);
+            thread::Builder::new()
+                .name("pkfs-audit".to_owned())
+                .spawn(move || log.follow(&receiver))
+                .map_err(|e| Error::new(Kind::Failed, "cannot start a thread").because(e))?;
+            Way::Beside(sender)
+        };
+        Ok(Self { way, lost })
+    }
+
+    /// Begins the file anew, which somebody has moved away.
+    pub fn reopen(&self) {
+        match &self.way {
+            Way::Required(log) => {
+                let mut log = log.lock();
+                if let Err(error) = log.reopen() {
+                    warn!("{}: {error}; nothing is opened until that is mended", log.path.display());
+                }
+            }
+            Way::Beside(sender) => {
+                // The thread lives as long as this.
+                let _ = sender.send(Message::Reopen);
+            }
+        }
+    }
+
+    /// Records a decision.
+    ///
+    /// # Errors
+    /// Where it is required: it could not be written.
+    pub(super) fn record(&self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record).map_err(|e| Error::new(Kind::Failed, "no record").because(e))?;
+        line.push(b'\n');
+        match &self.way {
+            Way::Required(log) => {
+                let mut log = log.lock();
+                let path = log.path.clone();
+                log.write(&line).map_err(|e| {
+                    Error::new(Kind::Failed, format!("not opened, since {} cannot be written", path.display()))
+                        .because(e)
+                })
+            }
+            Way::Beside(sender) => {
+                if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(Message::Line(line))
+                {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Log {
+    fn follow(mut self, messages: &Receiver<Message>) {
+        let mut troubled = false;
+        for message in messages {
+            let done = match message {
+                Message::Line(line) => self.write(&line).inspect_err(|_| {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                }),
+                Message::Reopen => self.reopen(),
+            };
+            match &done {
+                Ok(()) if troubled => info!("{}: the audit is written again", self.path.display()),
+                Err(error) if !troubled => {
+                    warn!("{}: {error}; opens are not recorded until that is mended", self.path.display());
+                }
+                _ => {}
+            }
+            troubled = done.is_err();
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.file = None;
+        self.file = Some(OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?);
+        Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.file.is_none() {
+            self.reopen()?;
+        }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let counted = if lost == 0 { Ok(()) } else { append(file, &lost_line(lost)) };
+        counted.inspect_err(|_| {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        })?;
+        append(file, line)
+    }
+}
+
+fn lost_line(lost: u64) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Lost { time: Timestamp::now().to_rfc3339(), lost }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Appends a line whole; of a line that did not fit nothing stays.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let before = file.metadata()?.len();
+    file.write_all(line).inspect_err(|_| {
+        // A pipe or a terminal has no length to go back to.
+        let _ = file.set_len(before);
+    })
+}

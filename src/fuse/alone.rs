@@ -1,0 +1,57 @@
+//! A mount namespace of one's own, where nobody else sees what is mounted.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
+use rustix::thread::UnshareFlags;
+
+use crate::error::{Error, Kind, Result};
+
+/// Goes into a new mount namespace; users other than root also into a user namespace, in which they are who they are. To be
+/// called while the process has one thread, and before it holds any secret.
+///
+/// # Errors
+/// This machine does not allow users to make namespaces.
+pub fn own_namespace() -> Result<()> {
+    let (uid, gid) = (geteuid(), getegid());
+    let failed = |what: &str, error: std::io::Error| {
+        Error::new(Kind::NotPermitted, format!("cannot make {what}"))
+            .hint("root can allow it (sysctl kernel.unprivileged_userns_clone=1), or mount instead: pkfs mount")
+            .because(error)
+    };
+    if uid.is_root() && unshare(UnshareFlags::NEWNS).is_ok() {
+        return seclude().map_err(|e| failed("a mount namespace", e));
+    }
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|e| failed("a user namespace", e))?;
+    // A process that others may not look into may not write these about itself either.
+    let dumpable = |behavior| set_dumpable_behavior(behavior).map_err(std::io::Error::from);
+    let map = || -> std::io::Result<()> {
+        dumpable(DumpableBehavior::Dumpable)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{uid} {uid} 1", uid = uid.as_raw()))?;
+        fs::write("/proc/self/gid_map", format!("{gid} {gid} 1", gid = gid.as_raw()))?;
+        dumpable(DumpableBehavior::NotDumpable)
+    };
+    map().map_err(|e| failed("a user namespace", e))?;
+    seclude().map_err(|e| failed("a mount namespace", e))
+}
+
+#[allow(unsafe_code)]
+fn unshare(flags: UnshareFlags) -> std::io::Result<()> {
+    // SAFETY: the descriptors of this process stay its own, and it has one thread, so that nobody else relies on what is
+    // left behind.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(std::io::Error::from)
+}
+
+/// What is mounted from now on is seen here alone; what others mount and unmount is seen here still.
+fn seclude() -> std::io::Result<()> {
+    Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
+}
+
+/// Takes away what is mounted in a namespace of one's own, whoever still uses it.
+pub fn leave(directory: &Path) {
+    // It goes with the namespace at the latest.
+    let _ = unmount(directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+}
