@@ -165,7 +165,7 @@ impl FileSystem {
     ) -> Result<()> {
         let views = self.rules.as_ref().map(Rules::views);
         let wired = self.alerts.is_some()
-            && !seen.directory
+            && (!allowed || !seen.directory)
             && views.as_ref().is_some_and(|views| views.alerts(seen.sight.whole).next().is_some());
         if self.audit.is_none() && !wired {
             return Ok(());
@@ -367,7 +367,7 @@ impl State {
                 Seen { sight: of(path), directory: detached.kind == FileKind::Directory, open, ..nothing }
             }
             Node::Place(place) => {
-                let sight = of(place.path());
+                let sight = of(Some(place.path().clone()));
                 let directory = place.leads_on();
                 Seen { sight, directory, open, is_root: place.is_root() }
             }

@@ -250,7 +250,7 @@ impl Filesystem for Adapter {
             fs.link(Ino(ino.0), Ino(new_parent.0), name)
         };
         self.change(request, ("link", Want::Change, new_parent, Some(new_name)), work, |made| {
-            answer_entry(reply, made)
+            answer_entry(reply, made);
         });
     }
 

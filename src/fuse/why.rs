@@ -13,11 +13,13 @@ use crate::fs::{Caller, FileSystem};
 
 /// Bytes of the argument.
 const SIZE: usize = 8192;
+/// The same, as it stands in the command.
+const SIZE_WORD: u32 = 8192;
 /// The longest path in it, NUL included.
 const LONGEST: usize = SIZE - 4;
 
 /// `_IOWR('p', 2, [u8; SIZE])`.
-pub(super) const WHY: u32 = 3 << 30 | (SIZE as u32) << 16 | 0x7002;
+pub(super) const WHY: u32 = 3 << 30 | SIZE_WORD << 16 | 0x7002;
 
 /// Asks the mount at this point whether a process may see a path in it, and why.
 ///

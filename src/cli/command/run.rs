@@ -59,13 +59,8 @@ impl Run {
         let target = Target::resolve(&self.keynode.keynode)?;
         // Before anything is unlocked, and while there is one thread.
         own_namespace()?;
-        let (made, directory) = match &self.at {
-            Some(directory) => (None, directory.clone()),
-            None => {
-                let directory = fresh()?;
-                (Some(Made(directory.clone())), directory)
-            }
-        };
+        let made = if self.at.is_none() { Some(Made(fresh()?)) } else { None };
+        let directory = self.at.clone().or_else(|| made.as_ref().map(|made| made.0.clone())).unwrap_or_default();
         let read_only = self.read_only || self.view.is_some();
         let access = if read_only { Access::Read } else { Access::Write };
         let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(&target, access)?));
@@ -90,7 +85,7 @@ impl Run {
             .spawn();
         let child = started.map_err(|e| {
             fuse::leave(&directory);
-            Error::new(Kind::Failed, format!("cannot run {}", Path::new(program).display())).because(e)
+            Error::new(Kind::Failed, format!("cannot run {}: {e}", Path::new(program).display()))
         })?;
         Ok(thread::spawn(move || wait(child, &directory)))
     }
