@@ -14,7 +14,7 @@ use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
 use super::state::{State, kind_of, living};
 use super::turn::{Spot, head_of};
-use super::types::{Ino, Notice};
+use super::types::{Caller, Ino, Notice};
 use crate::error::Result;
 use crate::node::{Attributes, CommitRef, Item, ItemId, Name, Namespace, Snapshot};
 use crate::time::Timestamp;
@@ -48,6 +48,11 @@ impl Notices {
 
     pub(super) fn wait(&self, state: &mut MutexGuard<'_, State>) {
         self.changed.wait(state);
+    }
+
+    /// Whether the time has come, with or without a change.
+    pub(super) fn wait_until(&self, state: &mut MutexGuard<'_, State>, until: Instant) -> bool {
+        self.changed.wait_until(state, until).timed_out()
     }
 }
 
@@ -83,9 +88,9 @@ impl FileSystem {
         self.notices.wake();
     }
 
-    /// Whether the kernel opens an inode by a name that leads elsewhere already: it must look the name up again.
-    pub fn is_outdated(&self, ino: Ino) -> bool {
-        self.state.lock().is_outdated(ino)
+    /// Whether the kernel may be using an inode by a name that leads elsewhere already: it is to look the name up again.
+    pub fn is_outdated(&self, ino: Ino, caller: Caller) -> bool {
+        self.state.lock().is_outdated(ino, caller.pid)
     }
 
     /// Looks at the file again and adopts what others have changed. Not for a request: it waits for the kernel.
@@ -111,7 +116,7 @@ impl FileSystem {
         state.turn.announce(next.clone(), spots, &self.notices);
         let (last, deadline) = (state.turn.last_asked(), Instant::now() + PATIENCE);
         while !state.turn.has_told(last) {
-            if self.notices.changed.wait_until(&mut state, deadline).timed_out() {
+            if self.notices.wait_until(&mut state, deadline) {
                 return;
             }
         }

@@ -149,7 +149,7 @@ impl Filesystem for Adapter {
         if size.is_none() {
             return answer_attributes(reply, self.handle(request, "setattr", ino, None, work));
         }
-        if fh.is_none() && self.fs.is_outdated(Ino(ino.0)) {
+        if fh.is_none() && self.fs.is_outdated(Ino(ino.0), caller(request)) {
             return reply.error(Errno::ESTALE);
         }
         let answer = |done| answer_attributes(reply, done);
@@ -237,7 +237,7 @@ impl Filesystem for Adapter {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        if self.fs.is_outdated(Ino(ino.0)) {
+        if self.fs.is_outdated(Ino(ino.0), caller(request)) {
             return reply.error(Errno::ESTALE);
         }
         let mode = open_mode(flags.0);
@@ -449,7 +449,11 @@ impl Filesystem for Adapter {
         if command != SETTLE {
             return reply.error(Errno::ENOTTY);
         }
-        let work = |fs: &FileSystem, _: &[u8], _| fs.settle_all();
+        let work = |fs: &FileSystem, _: &[u8], _| {
+            fs.settle_all()?;
+            fs.rest();
+            Ok(())
+        };
         self.change(request, ("settle", ino, None), work, |done| match done {
             Ok(()) => reply.ioctl(0, &[]),
             Err(errno) => reply.error(errno),
