@@ -102,12 +102,15 @@ impl Default for Options {
 
 /// A keynode as a tree of files.
 ///
-/// Locks are taken in this order: the commit order of a buffer, the right to change the namespace (`writer`), `state`.
+/// Locks are taken in this order: the commit order of a buffer, the right to change the namespace (`writer`), the right to
+/// show another snapshot (`showing`), `state`. Whoever has `writer` may be waiting for another process; `showing` waits for
+/// the disk alone.
 pub struct FileSystem {
     keynode: Arc<Keynode>,
     options: Options,
     contents: Contents,
     writer: Mutex<()>,
+    showing: Mutex<()>,
     state: Mutex<State>,
     notices: Notices,
 }
@@ -119,6 +122,7 @@ impl FileSystem {
         Self {
             contents: Contents::new(options.cache_bytes),
             writer: Mutex::new(()),
+            showing: Mutex::new(()),
             state: Mutex::new(State::new(snapshot, options)),
             notices: Notices::default(),
             keynode,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, MutexGuard};
 
 use super::FileSystem;
-use super::commit::Writer;
+use super::commit::Showing;
 use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
 use super::state::{State, kind_of, living};
@@ -19,8 +19,12 @@ use crate::error::Result;
 use crate::node::{Attributes, CommitRef, Item, ItemId, Name, Namespace, Snapshot};
 use crate::time::Timestamp;
 
-/// How long a flip waits for the kernel, which may itself wait for a request that changes names in a directory.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a flip waits for the kernel, which may itself wait for a request that changes names in a directory. Whoever opens
+/// an outdated inode is then sent to look up its name again.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same where nothing can be changed: no request takes long there, and opening is not asked for.
+const PATIENCE_OF_READERS: Duration = Duration::from_secs(2);
 
 /// Where notices go: to whoever tells the kernel, in a thread of its own, since telling waits for requests.
 #[derive(Default)]
@@ -98,23 +102,29 @@ impl FileSystem {
     /// # Errors
     /// Whatever reading and verifying it brings; what was known before stays in force then.
     pub fn refresh(&self) -> Result<()> {
+        let before = self.keynode.snapshot();
         self.keynode.refresh()?;
-        self.announce(&self.keynode.snapshot());
-        let writer = self.writer.lock();
-        self.adopt(&writer, self.keynode.snapshot());
-        Ok(())
+        self.announce();
+        let showing = self.showing.lock();
+        self.adopt(&showing, self.keynode.snapshot());
+        drop(showing);
+        self.keynode.remember_since(&before)
     }
 
     /// Has the kernel ask anew for all names that are about to change, so that they change together.
-    fn announce(&self, next: &Arc<Snapshot>) {
+    fn announce(&self) {
+        let showing = self.showing.lock();
+        let next = self.keynode.snapshot();
         let mut state = self.state.lock();
         if !self.notices.heard() || state.snapshot.commit() == next.commit() {
             return;
         }
+        drop(showing);
         let compared = state.compare(state.snapshot.namespace(), next.namespace());
         let spots = compared.into_iter().flat_map(|one| one.lost);
-        state.turn.announce(next.clone(), spots, &self.notices);
-        let (last, deadline) = (state.turn.last_asked(), Instant::now() + PATIENCE);
+        state.turn.announce(next, spots, &self.notices);
+        let patience = if self.options.read_only { PATIENCE_OF_READERS } else { PATIENCE };
+        let (last, deadline) = (state.turn.last_asked(), Instant::now() + patience);
         while !state.turn.has_told(last) {
             if self.notices.wait_until(&mut state, deadline) {
                 return;
@@ -123,7 +133,7 @@ impl FileSystem {
     }
 
     /// Makes a snapshot that others brought about the present one.
-    pub(super) fn adopt(&self, _writer: &Writer<'_>, snapshot: Arc<Snapshot>) {
+    pub(super) fn adopt(&self, _showing: &Showing<'_>, snapshot: Arc<Snapshot>) {
         let (before, watched) = {
             let mut state = self.state.lock();
             if state.snapshot.commit() == snapshot.commit() {
