@@ -125,12 +125,15 @@ impl Default for Options {
 
 /// A keynode as a tree of files.
 ///
-/// Locks are taken in this order: the commit order of a buffer, the right to change the namespace (`writer`), `state`.
+/// Locks are taken in this order: the commit order of a buffer, the right to change the namespace (`writer`), the right to
+/// show another snapshot (`showing`), `state`. Whoever has `writer` may be waiting for another process; `showing` waits for
+/// the disk alone.
 pub struct FileSystem {
     keynode: Arc<Keynode>,
     options: Options,
     contents: Arc<Contents>,
     writer: Mutex<()>,
+    showing: Mutex<()>,
     state: Mutex<State>,
     notices: Notices,
     /// One share alone is shown.
@@ -179,6 +182,7 @@ impl FileSystem {
         let mut new = Self {
             contents,
             writer: Mutex::new(()),
+            showing: Mutex::new(()),
             state: Mutex::new(State::new(snapshot, options, tree)),
             notices: Notices::default(),
             scope: share.map(Scope::new),

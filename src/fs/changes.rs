@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, MutexGuard};
 
 use super::FileSystem;
-use super::commit::Writer;
+use super::commit::Showing;
 use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
 use super::state::{State, kind_of, living};
 use super::turn::{Spot, head_of};
-use super::types::{Ino, Notice};
+use super::types::{Caller, Ino, Notice};
 use crate::error::Result;
 use crate::node::{Attributes, CommitRef, Item, ItemId, Name, Namespace, Snapshot};
 use crate::time::Timestamp;
 
-/// How long a flip waits for the kernel, which may itself wait for a request that changes names in a directory.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a flip waits for the kernel, which may itself wait for a request that changes names in a directory. Whoever opens
+/// an outdated inode is then sent to look up its name again.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The same where nothing can be changed: no request takes long there, and opening is not asked for.
+const PATIENCE_OF_READERS: Duration = Duration::from_secs(2);
 
 /// Where notices go: to whoever tells the kernel, in a thread of its own, since telling waits for requests.
 #[derive(Default)]
@@ -54,6 +58,11 @@ impl Notices {
 
     pub(super) fn wait(&self, state: &mut MutexGuard<'_, State>) {
         self.changed.wait(state);
+    }
+
+    /// Whether the time has come, with or without a change.
+    pub(super) fn wait_until(&self, state: &mut MutexGuard<'_, State>, until: Instant) -> bool {
+        self.changed.wait_until(state, until).timed_out()
     }
 }
 
@@ -92,9 +101,9 @@ impl FileSystem {
         self.notices.wake();
     }
 
-    /// Whether the kernel opens an inode by a name that leads elsewhere already: it must look the name up again.
-    pub fn is_outdated(&self, ino: Ino) -> bool {
-        self.state.lock().is_outdated(ino)
+    /// Whether the kernel may be using an inode by a name that leads elsewhere already: it is to look the name up again.
+    pub fn is_outdated(&self, ino: Ino, caller: Caller) -> bool {
+        self.state.lock().is_outdated(ino, caller.pid)
     }
 
     /// Looks at the file again and adopts what others have changed. Not for a request: it waits for the kernel.
@@ -102,45 +111,50 @@ impl FileSystem {
     /// # Errors
     /// Whatever reading and verifying it brings; what was known before stays in force then.
     pub fn refresh(&self) -> Result<()> {
+        let before = self.keynode.snapshot();
         self.keynode.refresh()?;
         self.renew_rules();
         self.catch_up();
         for tree in self.trees.all() {
             tree.catch_up();
         }
-        Ok(())
+        self.keynode.remember_since(&before)
     }
 
     /// Shows what the keynode is now.
     fn catch_up(&self) {
-        if self.state.lock().snapshot.commit() == self.keynode.snapshot().commit() {
+        // Of the whole it costs nothing to look.
+        if self.scope.is_some() && self.state.lock().snapshot.commit() == self.keynode.snapshot().commit() {
             return;
         }
-        let present = self.present();
-        self.announce(&present);
-        let writer = self.writer.lock();
-        self.adopt(&writer, present);
+        self.announce();
+        let showing = self.showing.lock();
+        self.adopt(&showing, self.present());
     }
 
     /// Has the kernel ask anew for all names that are about to change, so that they change together.
-    fn announce(&self, next: &Arc<Snapshot>) {
+    fn announce(&self) {
+        let showing = self.showing.lock();
+        let next = self.present();
         let mut state = self.state.lock();
         if !self.notices.heard() || state.snapshot.commit() == next.commit() {
             return;
         }
+        drop(showing);
         let compared = state.compare(state.snapshot.namespace(), next.namespace());
         let spots = compared.into_iter().flat_map(|one| one.lost);
-        state.turn.announce(next.clone(), spots, &self.notices);
-        let (last, deadline) = (state.turn.last_asked(), Instant::now() + PATIENCE);
+        state.turn.announce(next, spots, &self.notices);
+        let patience = if self.options.read_only { PATIENCE_OF_READERS } else { PATIENCE };
+        let (last, deadline) = (state.turn.last_asked(), Instant::now() + patience);
         while !state.turn.has_told(last) {
-            if self.notices.changed.wait_until(&mut state, deadline).timed_out() {
+            if self.notices.wait_until(&mut state, deadline) {
                 return;
             }
         }
     }
 
     /// Makes a snapshot that others brought about the present one.
-    pub(super) fn adopt(&self, _writer: &Writer<'_>, snapshot: Arc<Snapshot>) {
+    pub(super) fn adopt(&self, _showing: &Showing<'_>, snapshot: Arc<Snapshot>) {
         let (before, watched) = {
             let mut state = self.state.lock();
             if state.snapshot.commit() == snapshot.commit() {

@@ -19,6 +19,15 @@ use crate::node::{
 /// The right to change the namespace: held from before a transaction begins until its result is adopted.
 pub(super) type Writer<'a> = MutexGuard<'a, ()>;
 
+/// The right to show another snapshot.
+pub(super) type Showing<'a> = MutexGuard<'a, ()>;
+
+/// A transaction that has begun: until its result is shown, nothing else is.
+pub(super) struct Begun<'a> {
+    transaction: Transaction<'a>,
+    showing: Showing<'a>,
+}
+
 /// What a commit is about to save.
 struct Plan {
     /// The secret that the content is sealed for.
@@ -181,10 +190,11 @@ impl FileSystem {
     }
 
     /// Begins a transaction; what others have changed until now is adopted.
-    pub(super) fn begin(&self, writer: &Writer<'_>) -> Result<Transaction<'_>> {
+    pub(super) fn begin(&self, _writer: &Writer<'_>) -> Result<Begun<'_>> {
         let transaction = self.keynode.begin().map_err(|error| self.not_a_name(error))?;
-        self.adopt(writer, self.present());
-        Ok(transaction)
+        let showing = self.showing.lock();
+        self.adopt(&showing, self.present());
+        Ok(Begun { transaction, showing })
     }
 
     /// What is missing is not what the caller named, but the keynode.
@@ -201,10 +211,11 @@ impl FileSystem {
     pub(super) fn finish<T>(
         &self,
         _writer: &Writer<'_>,
-        mut transaction: Transaction<'_>,
+        begun: Begun<'_>,
         edit: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
         adopt: impl FnOnce(&mut State, T, &Arc<Snapshot>),
     ) -> Result<()> {
+        let Begun { mut transaction, showing } = begun;
         let changes = self.state.lock().memory.changes().clone();
         for (id, change) in &changes {
             if let Some(item) = living(transaction.namespace(), *id) {
@@ -219,6 +230,9 @@ impl FileSystem {
         adopt(&mut state, result, &before);
         // Not before: what loses its name keeps its attributes.
         state.memory.changes_saved(&changes);
+        drop(state);
+        // Whoever waits with a change from outside comes next, however many commits there are.
+        MutexGuard::unlock_fair(showing);
         Ok(())
     }
 

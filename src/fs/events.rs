@@ -3,13 +3,18 @@
 //! While it does, *its own* look-ups are answered with what those who watch believe, so that the kernel sees one inode
 //! replaced by another, a name that goes, or one that comes. The request itself changes nothing but that belief.
 
+use std::time::{Duration, Instant};
+
 use super::FileSystem;
 use super::inode::Node;
-use super::state::State;
+use super::state::{Directory, State};
 use super::turn::Spot;
 use super::types::{Act, Entry, Event, FileKind, Ino};
 use crate::error::{Error, Kind, Result};
 use crate::node::{ItemId, Name};
+
+/// From when everything is saved until it is unmounted.
+const REST: Duration = Duration::from_secs(1);
 
 /// What the mount's own process is doing.
 pub(super) struct Current {
@@ -38,6 +43,10 @@ impl FileSystem {
             if state.turn.ended {
                 return None;
             }
+            if let Some(until) = state.turn.rests.filter(|until| Instant::now() < *until) {
+                self.notices.wait_until(&mut state, until);
+                continue;
+            }
             if let Some(event) = state.begin_event() {
                 return Some(event);
             }
@@ -45,13 +54,21 @@ impl FileSystem {
         }
     }
 
-    /// The event that was handed out last has happened, or cannot. The kernel then asks for the name anew at least.
+    /// Keeps the mount's own process off its mount for a moment, so that it can be unmounted.
+    pub fn rest(&self) {
+        let mut state = self.state.lock();
+        let until = Instant::now() + REST;
+        state.turn.rests = Some(until);
+        while state.turn.current.is_some() && !self.notices.wait_until(&mut state, until) {}
+    }
+
+    /// The event that was handed out last has happened, or cannot.
     pub fn event_done(&self) {
         let mut state = self.state.lock();
         if let Some(current) = state.turn.current.take().filter(|current| !current.done) {
             state.heard(&current.spot);
-            state.turn.expire(current.spot, &self.notices);
         }
+        self.notices.wake();
     }
 
     /// There will be no more events.
@@ -69,9 +86,14 @@ impl FileSystem {
         {
             let mut state = self.state.lock();
             let spot = (parent, name.clone());
-            if let Some(id) = state.turn.current.as_ref().and_then(|current| current.hidden_at(&spot)) {
+            let hidden = state.turn.current.as_ref().and_then(|current| current.hidden_at(&spot));
+            if let Some((name, id)) = hidden {
+                let Directory::Item(directory) = state.directory(parent)? else { return Err(unexpected()) };
+                // The kernel keeps this when the name moves. Otherwise it would ask again, holding no lock, and might take
+                // in an answer to be remembered after it was told that the name is about to change.
+                let keep = state.is_lasting(directory, &name, id);
                 let ino = state.inodes.look_up(&Node::Item(id));
-                return Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false });
+                return Ok(Entry { stat: state.stat(ino)?, keep, gate: state.is_gate(id) });
             }
             if let Some(pending) = state.turn.pending.get(&spot) {
                 let old = pending.old.ok_or_else(|| Error::not_found("no such file or directory"))?;
@@ -119,6 +141,10 @@ impl FileSystem {
             Some(current) if current.spot == spot && !current.done && matches!(current.doing, Doing::Remove) => {
                 current.done = true;
                 state.watchers_see(&spot, None, &self.notices);
+                // What comes in its place follows at once.
+                if let Some(behind) = state.turn.queue.pop_back_if(|last| *last == spot) {
+                    state.turn.queue.push_front(behind);
+                }
                 Ok(())
             }
             _ => Err(unexpected()),
@@ -127,10 +153,12 @@ impl FileSystem {
 }
 
 impl Current {
-    /// The item that a hidden name leads to.
-    fn hidden_at(&self, spot: &Spot) -> Option<ItemId> {
+    /// Where a hidden name is to go, and what it leads to.
+    fn hidden_at(&self, spot: &Spot) -> Option<(Name, ItemId)> {
         match &self.doing {
-            Doing::Appear { hidden, id, .. } if self.spot.0 == spot.0 && *hidden == spot.1 => Some(*id),
+            Doing::Appear { hidden, id, .. } if self.spot.0 == spot.0 && *hidden == spot.1 => {
+                Some((self.spot.1.clone(), *id))
+            }
             _ => None,
         }
     }
@@ -169,7 +197,7 @@ impl State {
 
     fn doing(&self, spot: &Spot, old: Option<Ino>, new: Option<Ino>) -> Option<Doing> {
         let Some(ino) = new else { return old.map(|_| Doing::Remove) };
-        let (Ok(crate::fs::state::Directory::Item(directory)), name) = (self.directory(spot.0), &spot.1) else {
+        let (Ok(Directory::Item(directory)), name) = (self.directory(spot.0), &spot.1) else {
             return None;
         };
         let id = self.child(directory, name)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::FileSystem;
 use super::buffer::{Buffer, Occasion};
-use super::commit::Writer;
+use super::commit::{Begun, Writer};
 use super::inode::Node;
 use super::memory::Class;
 use super::state::State;
@@ -132,7 +132,7 @@ impl FileSystem {
     fn transfer(
         &self,
         writer: &Writer<'_>,
-        transaction: crate::node::Transaction<'_>,
+        transaction: Begun<'_>,
         request: &Move,
         transfer: &Transfer,
         sealed: Sealed,
@@ -195,7 +195,7 @@ impl FileSystem {
     fn move_names(
         &self,
         writer: &Writer<'_>,
-        transaction: crate::node::Transaction<'_>,
+        transaction: Begun<'_>,
         request: &Move,
         replaced: Option<ItemId>,
     ) -> Result<()> {

@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::changes::Notices;
 use super::events::Current;
@@ -34,11 +35,15 @@ pub(super) struct Turn {
     /// Notices sent, and how many of them the kernel has taken, in their order.
     asked: u64,
     told: u64,
+    /// Threads that were refused to open an outdated inode.
+    refused: HashSet<(u32, Ino)>,
     pub(super) pending: HashMap<Spot, Pending>,
     /// Where those who watch believe an inode to be, if it is not there any more.
     pub(super) seen: HashMap<Ino, Vec<Spot>>,
     pub(super) queue: VecDeque<Spot>,
     pub(super) current: Option<Current>,
+    /// Until when the mount's own process leaves the mount alone.
+    pub(super) rests: Option<Instant>,
     /// Nobody tells those who watch any more.
     pub(super) ended: bool,
 }
@@ -92,6 +97,9 @@ impl Turn {
         if self.expiring.get(spot).is_some_and(|last| *last <= self.told) {
             self.expiring.remove(spot);
         }
+        if self.expiring.is_empty() {
+            self.refused.clear();
+        }
     }
 
     /// The notice that was sent last, to be compared with [`Self::has_told`].
@@ -124,9 +132,12 @@ impl State {
             || next.is_some_and(|next| next.id == id && head_of(next) == head_in(self.snapshot.namespace(), id))
     }
 
-    /// Whether an inode is only reached because the kernel has not heard yet that its name leads elsewhere.
-    pub(super) fn is_outdated(&self, ino: Ino) -> bool {
-        self.turn.is_expiring(ino) && self.inodes.get(ino).is_ok_and(|inode| matches!(inode.node, Node::Detached(_)))
+    /// Whether a thread may have reached an inode only because the kernel has not heard yet that its name leads elsewhere.
+    /// If it comes again, then it was not by the name.
+    pub(super) fn is_outdated(&mut self, ino: Ino, thread: u32) -> bool {
+        self.turn.is_expiring(ino)
+            && self.inodes.get(ino).is_ok_and(|inode| matches!(inode.node, Node::Detached(_)))
+            && self.turn.refused.insert((thread, ino))
     }
 
     /// Whether somebody may watch a directory: the kernel knows it.

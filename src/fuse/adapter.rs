@@ -163,7 +163,7 @@ impl Filesystem for Adapter {
         if size.is_none() {
             return answer_attributes(reply, self.handle(request, ("setattr", Want::Write, ino, None), work));
         }
-        if fh.is_none() && self.tree(ino).is_outdated(Ino(ino.0)) {
+        if fh.is_none() && self.tree(ino).is_outdated(Ino(ino.0), caller(request)) {
             return reply.error(Errno::ESTALE);
         }
         let answer = |done| answer_attributes(reply, done);
@@ -258,7 +258,7 @@ impl Filesystem for Adapter {
         if self.no_open {
             return reply.error(Errno::ENOSYS);
         }
-        if self.tree(ino).is_outdated(Ino(ino.0)) {
+        if self.tree(ino).is_outdated(Ino(ino.0), caller(request)) {
             return reply.error(Errno::ESTALE);
         }
         let mode = open_mode(flags.0);
@@ -494,7 +494,11 @@ impl Filesystem for Adapter {
         if command != SETTLE {
             return reply.error(Errno::ENOTTY);
         }
-        let work = |fs: &FileSystem, _: &[u8], _| fs.settle_all();
+        let work = |fs: &FileSystem, _: &[u8], _| {
+            fs.settle_all()?;
+            fs.rest();
+            Ok(())
+        };
         self.change(request, ("settle", Want::Nothing, ino, None), work, |done| match done {
             Ok(()) => reply.ioctl(0, &[]),
             Err(errno) => reply.error(errno),

@@ -91,6 +91,8 @@ pub fn serve(
     mounted.attend();
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
     match outcome.try_recv() {
+        // A request was on its way when it was unmounted.
+        Ok(Err(error)) if error.raw_os_error() == Some(libc::ECONNABORTED) => settled,
         Ok(Err(error)) => settled.and(Err(Error::io("serve", &mounted.mount_point, error))),
         Ok(Ok(())) | Err(_) => settled,
     }

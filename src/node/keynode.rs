@@ -202,21 +202,48 @@ impl Keynode {
         *self.state.write() = snapshot;
     }
 
-    /// Looks at the file again; true where a new state stands.
+    /// Looks at the file again; true where a new state stands, which [`Self::remember_since`] is to remember. It waits
+    /// neither for the disk nor for transactions, of which this process may have one that waits for another process.
     ///
     /// # Errors
     /// The file is gone, damaged, another node's or older than before; the present state stays.
     pub fn refresh(&self) -> Result<bool> {
-        let _writing = self.writing.lock();
-        let present = self.snapshot();
-        match present.archive.refresh()? {
-            Some(archive) => self.adopt(&present, &archive).map(|new| new.log != present.log),
-            None => Ok(false),
+        loop {
+            let present = self.snapshot();
+            let Some(archive) = present.archive.refresh()? else { return Ok(false) };
+            let new = self.verified(&present, &archive)?;
+            let mut state = self.state.write();
+            // Otherwise a transaction was faster, and may have seen less of the file, or more.
+            if Arc::ptr_eq(&state, &present) {
+                let changed = new.log != present.log;
+                *state = new;
+                return Ok(changed);
+            }
         }
+    }
+
+    /// Remembers how far the log goes, once that is on disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn remember_since(&self, before: &Snapshot) -> Result<()> {
+        let present = self.snapshot();
+        if present.log != before.log {
+            present.archive.sync()?;
+            self.memory.advance(&self.key.fingerprint(), Some(&before.log), &present.log);
+        }
+        Ok(())
     }
 
     /// Takes over what an archive holds, if it goes on from the present state.
     pub(super) fn adopt(&self, present: &Arc<Snapshot>, archive: &Archive) -> Result<Arc<Snapshot>> {
+        let new = self.verified(present, archive)?;
+        self.publish(new.clone());
+        self.remember_since(present)?;
+        Ok(new)
+    }
+
+    fn verified(&self, present: &Arc<Snapshot>, archive: &Archive) -> Result<Arc<Snapshot>> {
         if present.archive.is_same(archive) {
             return Ok(present.clone());
         }
@@ -224,13 +251,7 @@ impl Keynode {
             let hint = "put the newest copy back; what was verified before can still be read";
             return Err(behind(archive, "the file was replaced by an older or a diverged copy".to_owned(), hint));
         };
-        let new = Arc::new(new);
-        if new.log != present.log {
-            archive.sync()?;
-            self.memory.advance(&self.key.fingerprint(), Some(&present.log), &new.log);
-        }
-        self.publish(new.clone());
-        Ok(new)
+        Ok(Arc::new(new))
     }
 
     /// Decrypts and verifies the present value of a secret: no public-key operation, no lock held.

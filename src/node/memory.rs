@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::warn;
 
@@ -112,7 +113,10 @@ impl Memory {
             return;
         };
         let path = directory.join(entry);
-        let temporary = path.with_extension(format!("{}", std::process::id()));
+        // Threads of one process may write at once.
+        static WRITTEN: AtomicU64 = AtomicU64::new(0);
+        let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+        let temporary = path.with_extension(format!("{}-{number}", std::process::id()));
         let written = make_parent(&path).and_then(|()| {
             let _ = fs::remove_file(&temporary);
             let mut file = new_file(&temporary)?;

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::outside::{Change, Outside, fill};
 use crate::recorder::Recorder;
-use crate::support::{Served, alone, can_mount};
+use crate::support::{Served, alone, can_mount, eventually};
 
 const WATCHED: [&str; 8] = ["", "a", "b", "d", "d/x", "d/y", "e", "e/f"];
 
@@ -41,6 +41,8 @@ fn alike(read_only: bool, change: impl FnOnce(&mut Change<'_>), prepare: impl Fn
     let outside = Outside::of(&mount);
     let mut recorder = Recorder::new(&mount.path(""), &WATCHED);
     outside.change(change);
+    // Two changes at once would be told of together.
+    eventually("the change", || outside.is_known_to(&mount));
     outside.put("last", "");
     let heard = recorder.until("last");
 

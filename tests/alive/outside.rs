@@ -23,9 +23,12 @@ impl Outside {
     }
 
     pub fn change(&self, edit: impl FnOnce(&mut Change<'_>)) {
-        let mut change = Change { keynode: &self.keynode, transaction: self.keynode.begin().unwrap() };
-        edit(&mut change);
-        change.transaction.commit().unwrap();
+        fill(&self.keynode, edit);
+    }
+
+    /// Whether a mount has taken the last change in.
+    pub fn is_known_to(&self, mount: &Served) -> bool {
+        mount.keynode.snapshot().commit() == self.keynode.snapshot().commit()
     }
 
     pub fn put(&self, path: &str, value: &str) {
@@ -33,7 +36,7 @@ impl Outside {
     }
 }
 
-/// Fills a new keynode.
+/// Changes a keynode in one transaction.
 pub fn fill(keynode: &Keynode, edit: impl FnOnce(&mut Change<'_>)) {
     let mut change = Change { keynode, transaction: keynode.begin().unwrap() };
     edit(&mut change);
