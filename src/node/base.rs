@@ -338,5 +338,5 @@ fn line(text: &[u8], at: u32) -> Option<&[u8]> {
 fn wrong(line: &[u8]) -> Error {
     let word = line.split(|&b| b == b'\t').next().unwrap_or_default();
     let word = String::from_utf8_lossy(&word[..word.len().min(20)]);
-    Error::damaged(format!("the checkpoint has a line {:?} that does not fit", word))
+    Error::damaged(format!("the checkpoint has a line {word:?} that does not fit"))
 }
