@@ -181,7 +181,9 @@ fn histories(directory: &Path) -> Histories {
             }
         }
     }
-    all.values_mut().for_each(|(_, others)| others.sort());
+    for (_, others) in all.values_mut() {
+        others.sort();
+    }
     all
 }
 
