@@ -52,7 +52,7 @@ sendfile = 3
 truncate = 5
 write = 10
 ";
-const OPERATIONS: &str = "20000";
+const OPERATIONS: &str = "25000";
 
 fn run(command: &mut Command) -> Output {
     let name = command.get_program().to_string_lossy().into_owned();
@@ -99,7 +99,7 @@ fn fsx_reads_what_it_has_written() {
     let bench = Bench::new();
     let mount = bench.mount(&[]);
     fs::write(bench.path("fsx.toml"), FSX).unwrap();
-    for seed in ["1", "2"] {
+    for seed in ["1", "2", "3", "4"] {
         let mut command = Command::new("fsx");
         command.args(["-q", "-N", OPERATIONS, "-S", seed, "-f"]).arg(bench.path("fsx.toml"));
         let output = run(command.arg("-P").arg(bench.path("")).arg(mount.path("file")));

@@ -217,13 +217,15 @@ impl Buffer {
         inner.closed = inner.changes == inner.committed;
     }
 
-    /// Notes that the file was opened for writing. Where whoever wrote last has closed it, this is another session: the
-    /// kernel may tell of the last close after the next open.
-    pub(super) fn opened(&self) {
+    /// Notes that the file was opened for writing, or is truncated. Where whoever wrote last has closed it, this is
+    /// another session, and `true`: the kernel may tell of the last close after what comes next.
+    pub(super) fn opened(&self) -> bool {
         let mut inner = self.inner.lock();
-        if std::mem::take(&mut inner.closed) {
+        let another = std::mem::take(&mut inner.closed);
+        if another {
             inner.session = Session::random();
         }
+        another
     }
 
     /// Whether everything is committed.

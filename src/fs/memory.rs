@@ -19,7 +19,7 @@ pub(super) enum Class {
     Lasting,
     /// If it still exists [`WAIT`] after its last close: `*~`, `4913`, `sed??????`.
     Waiting,
-    /// Never: `.*.sw?`, `.#*`, `#*#`.
+    /// Never: `.*.sw?`, `.*.swpx`, `.#*`, `#*#`.
     Volatile,
 }
 
@@ -27,9 +27,8 @@ impl Class {
     /// What the name says.
     pub(super) fn of(name: &Name) -> Self {
         let name = name.as_bytes();
-        let swap = name.len() >= 5
-            && name.starts_with(b".")
-            && matches!(name.len().checked_sub(4).and_then(|at| name.get(at..)), Some([b'.', b's', b'w', _]));
+        // With one letter more, vim tries whether the file system cuts names off.
+        let swap = matches!(name, [b'.', _, .., b'.', b's', b'w', _] | [b'.', _, .., b'.', b's', b'w', b'p', b'x']);
         let emacs = name.starts_with(b".#") || (name.len() >= 3 && name.starts_with(b"#") && name.ends_with(b"#"));
         if swap || emacs {
             Self::Volatile
@@ -251,13 +250,26 @@ mod tests {
 
     #[test]
     fn scratch_files_are_known_by_name() {
-        for name in [".password.swp", ".a.swx", ".#notes", "#notes#"] {
+        for name in [".password.swp", ".a.swx", ".a.swpx", ".#notes", "#notes#"] {
             assert_eq!(class(name), Class::Volatile, "{name}");
         }
         for name in ["password~", "4913", "sedA1b2C3"] {
             assert_eq!(class(name), Class::Waiting, "{name}");
         }
-        for name in ["password", "~", ".swp", "a.swp", "49130", "sedation", "sed-------", "#", "##", "sedAAAAAA.txt"] {
+        for name in [
+            "password",
+            "~",
+            ".swp",
+            ".swpx",
+            "a.swp",
+            "a.swpx",
+            "49130",
+            "sedation",
+            "sed-------",
+            "#",
+            "##",
+            "sedAAAAAA.txt",
+        ] {
             assert_eq!(class(name), Class::Lasting, "{name}");
         }
     }

@@ -168,15 +168,18 @@ impl FileSystem {
     /// # Errors
     /// As for [`Self::flush`]; the handle is closed all the same.
     pub fn release(&self, handle: HandleId) -> Result<()> {
-        let handle = {
+        let (handle, last) = {
             let mut state = self.state.lock();
             let Some(handle) = state.handles.close(handle) else { return Ok(()) };
-            if let Ok(inode) = state.inodes.get_mut(handle.ino) {
+            let writers = state.inodes.get_mut(handle.ino).map(|inode| {
                 inode.writers = inode.writers.saturating_sub(u32::from(handle.writes));
-            }
-            handle
+                inode.writers
+            });
+            let last = handle.writes && writers.is_ok_and(|writers| writers == 0);
+            (handle, last)
         };
-        let saved = if handle.writes { self.commit(handle.ino, Occasion::Release) } else { Ok(()) };
+        // Whatever is not saved yet is of those who still write: the kernel tells of a close some time afterwards.
+        let saved = if last { self.commit(handle.ino, Occasion::Release) } else { Ok(()) };
         let mut state = self.state.lock();
         if let Ok(inode) = state.inodes.get_mut(handle.ino) {
             inode.opens = inode.opens.saturating_sub(1);
@@ -189,10 +192,11 @@ impl FileSystem {
         saved
     }
 
-    /// Sets the size of a file; durable at return where nobody has it open for writing.
+    /// Sets the size of a file; durable at return where nobody has it open for writing, as far as is known.
     pub(super) fn truncate(&self, ino: Ino, size: u64) -> Result<()> {
+        let another = self.buffer(ino)?.opened();
         self.truncate_buffer(ino, size)?;
-        if self.state.lock().inodes.get(ino)?.writers > 0 {
+        if !another && self.state.lock().inodes.get(ino)?.writers > 0 {
             return Ok(());
         }
         let saved = self.commit(ino, Occasion::Release);

@@ -138,30 +138,4 @@ fn with_key<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     arguments.iter().copied().chain(["--key", "a.key"]).collect()
 }
 
-const TERMINAL: &str = r#"
-import json, os, pty, select, sys
-dialogue = json.loads(sys.argv[2])
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], ["pkfs"] + sys.argv[3:])
-seen = b""
-at = 0
-while True:
-    ready, _, _ = select.select([fd], [], [], 60)
-    if not ready:
-        sys.stderr.write("no answer\n"); os.kill(pid, 9); break
-    try:
-        data = os.read(fd, 65536)
-    except OSError:
-        break
-    if not data:
-        break
-    seen += data
-    while dialogue and dialogue[0][0].encode() in seen[at:]:
-        expected, answer = dialogue.pop(0)
-        at = seen.index(expected.encode(), at) + len(expected)
-        os.write(fd, answer.encode())
-sys.stdout.buffer.write(seen)
-_, status = os.waitpid(pid, 0)
-sys.exit(os.waitstatus_to_exitcode(status))
-"#;
+const TERMINAL: &str = include_str!("../support/terminal.py");

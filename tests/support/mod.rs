@@ -222,9 +222,14 @@ impl Drop for Served {
 
 /// Waits until something holds that no descriptor tells of.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    within(Duration::from_secs(5), what, holds);
+}
+
+/// As [`eventually`], for what may take longer.
+pub fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not happen in 5 s");
+        assert!(Instant::now() < deadline, "{what} did not happen in {patience:?}");
         std::thread::yield_now();
     }
 }

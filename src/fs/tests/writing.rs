@@ -43,6 +43,18 @@ fn who_opens_after_a_close_is_another_session_even_before_the_release() {
 }
 
 #[test]
+fn who_truncates_after_a_close_is_another_session_even_before_the_release() {
+    let tree = Tree::new();
+    let (ino, handle) = tree.create("a");
+    tree.fs.write(ino, 0, b"one").unwrap();
+    tree.fs.flush(ino).unwrap();
+    tree.fs.setattr(ino, &SetAttributes { size: Some(2), ..SetAttributes::default() }).unwrap();
+    assert_eq!(get(&tree.remounted(), "a").unwrap(), b"on", "on disk when the call returns");
+    tree.fs.release(handle).unwrap();
+    assert_eq!(tree.versions("a"), [&b"one"[..], b"on"]);
+}
+
+#[test]
 fn a_late_release_does_not_settle_the_truncation_of_the_next_open() {
     let tree = Tree::new();
     let (ino, first) = tree.create("a");
