@@ -23,4 +23,4 @@ mod workers;
 
 pub use options::MountOptions;
 pub use serve::serve;
-pub use unmount::{clear_dead, unmount};
+pub use unmount::{Unmounting, clear_dead, unmount};

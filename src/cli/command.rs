@@ -11,6 +11,7 @@ mod help;
 mod import;
 mod info;
 mod init;
+mod install;
 mod ln;
 mod log;
 mod ls;
@@ -56,6 +57,7 @@ pub(super) enum Command {
     Mount(mount::Mount),
     Umount(mount::Umount),
     Completions(completions::Completions),
+    Install(install::Install),
     Help(help::Help),
 }
 
@@ -67,14 +69,14 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     ("In and out", &["import", "export"]),
     ("Unlocking", &["slot", "passwd", "unlock", "lock"]),
     ("Mount", &["mount", "umount"]),
-    ("Help", &["help", "completions"]),
+    ("Help and system", &["help", "completions", "install"]),
 ];
 
 impl Command {
     /// The KEYNODE operand, for messages; none for those that do not have one.
     pub(super) fn operand(&self) -> Option<&OsStr> {
         let keynode = match self {
-            Self::Init(_) | Self::Umount(_) | Self::Completions(_) | Self::Help(_) => return None,
+            Self::Init(_) | Self::Umount(_) | Self::Completions(_) | Self::Install(_) | Self::Help(_) => return None,
             Self::Info(c) => &c.keynode,
             Self::Fsck(c) => &c.keynode,
             Self::Compact(c) => &c.keynode,
@@ -129,6 +131,7 @@ impl Command {
             Self::Mount(c) => c.run(context),
             Self::Umount(c) => c.run(),
             Self::Completions(c) => c.run(parser()),
+            Self::Install(c) => c.run(context, &parser()),
             Self::Help(c) => c.run(parser()),
         }
     }

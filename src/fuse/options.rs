@@ -56,7 +56,7 @@ impl MountOptions {
     /// Reads the arguments of `-o`, each a list with commas; a later word wins.
     ///
     /// # Errors
-    /// `Invalid` for an unknown word or a bad value.
+    /// `Usage` for an unknown word or a bad value.
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
         for word in arguments.iter().flat_map(|argument| argument.split(',')).filter(|word| !word.is_empty()) {
@@ -77,11 +77,11 @@ impl MountOptions {
             ("nodev", None) => self.dev = false,
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
-            // mount(8) and fstab pass these on; they say nothing that matters here.
-            (
-                "defaults" | "auto" | "noauto" | "user" | "nouser" | "nofail" | "_netdev" | "default_permissions",
-                None,
-            ) => {}
+            ("remount", _) => {
+                return Err(Error::new(Kind::Usage, "a mounted keynode cannot be remounted")
+                    .hint("unmount it, and mount it again as it shall be"));
+            }
+            (key, _) if is_without_meaning(key) => {}
             ("cache", Some(value)) => {
                 let bytes = size(value).and_then(|bytes| usize::try_from(bytes).ok());
                 self.cache_bytes = bytes.ok_or_else(|| bad(word, "a size in bytes, such as 64M"))?;
@@ -97,7 +97,7 @@ impl MountOptions {
             }
             ("fsname", Some(value)) => value.clone_into(&mut self.fs_name),
             _ => {
-                return Err(Error::new(Kind::Invalid, format!("unknown mount option {word}")).hint(
+                return Err(Error::new(Kind::Usage, format!("unknown mount option {word}")).hint(
                     "known are ro, rw, allow_other, suid, dev, exec, cache=, max_size=, uid=, gid=, umask=, fsname=",
                 ));
             }
@@ -154,7 +154,42 @@ fn size(text: &str) -> Option<u64> {
 }
 
 fn bad(word: &str, wanted: &str) -> Error {
-    Error::new(Kind::Invalid, format!("mount option {word}: {wanted} is wanted"))
+    Error::new(Kind::Usage, format!("mount option {word}: {wanted} is wanted"))
+}
+
+/// Words that mount(8), fstab and systemd pass on, and that say nothing here: access times are never updated by reading,
+/// and what was closed is on disk.
+fn is_without_meaning(word: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "defaults",
+        "default_permissions",
+        "auto",
+        "noauto",
+        "nofail",
+        "_netdev",
+        "comment",
+        "silent",
+        "loud", // fstab
+        "user",
+        "nouser",
+        "users",
+        "owner",
+        "group", // who may mount
+        "atime",
+        "noatime",
+        "diratime",
+        "nodiratime",
+        "relatime",
+        "norelatime",
+        "strictatime",
+        "nostrictatime",
+        "lazytime",
+        "nolazytime",
+        "sync",
+        "async",
+        "dirsync",
+    ];
+    WORDS.contains(&word) || word.starts_with("x-") || word.starts_with("X-")
 }
 
 #[cfg(test)]
@@ -178,7 +213,13 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         for word in ["nonsense", "cache", "cache=x", "cache=-1", "cache=1KK", "umask=999", "umask=1777", "uid=", "ro=1"]
         {
-            assert_eq!(parse(&[word]).unwrap_err().kind(), Kind::Invalid, "{word}");
+            assert_eq!(parse(&[word]).unwrap_err().kind(), Kind::Usage, "{word}");
         }
+        assert!(parse(&["remount,ro"]).unwrap_err().message().contains("remounted"));
+    }
+
+    #[test]
+    fn what_fstab_says_to_others_is_passed_over() {
+        parse(&["rw,nofail,users,user=me,relatime,_netdev,x-systemd.requires=a.service,comment=mine"]).unwrap();
     }
 }

@@ -31,15 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
-/// once the directory can be used. What waits in memory is on disk at return.
+/// once the directory can be used; what it returns is dropped once it cannot be any more. What waits in memory is on disk at return.
 ///
 /// # Errors
 /// The mount point cannot be mounted on; at the end, what could not be committed.
-pub fn serve(
+pub fn serve<R>(
     keynode: Arc<Keynode>,
     mount_point: &Path,
     options: MountOptions,
-    ready: impl FnOnce() + Send,
+    ready: impl FnOnce() -> R + Send,
 ) -> Result<()> {
     let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
     if is_mounted(&mount_point) {
@@ -71,9 +71,10 @@ pub fn serve(
         let _ = result.send(session.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
         let _ = rustix::io::write(&*wake, &1_u64.to_ne_bytes());
     })?;
-    ready();
+    let usable = ready();
     info!("{}: mounted", mounted.mount_point.display());
     mounted.attend(&ended);
+    drop(usable);
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
     match outcome.try_recv() {
         Ok(Err(error)) => settled.and(Err(Error::io("serve", &mounted.mount_point, error))),
