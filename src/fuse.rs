@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `adapter` | the kernel's requests |
+//! | `requests` | doing them: guarded and logged |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
@@ -15,6 +16,7 @@ mod adapter;
 mod convert;
 pub mod daemon;
 mod options;
+mod requests;
 mod serve;
 mod signals;
 mod unmount;
@@ -22,5 +24,6 @@ mod watch;
 mod workers;
 
 pub use options::MountOptions;
+pub use requests::REQUESTS;
 pub use serve::serve;
 pub use unmount::{Unmounting, clear_dead, unmount};

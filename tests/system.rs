@@ -3,14 +3,15 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use support::{Bench, can_mount};
+use support::{Bench, can_mount, eventually};
 
 /// Runs a script by root in a mount namespace of its own, where pkfs is installed and nothing else is in /sbin.
 fn with_helpers(bench: &Bench, script: &str) -> Output {
@@ -162,4 +163,121 @@ fn systemd_finds_no_fault_with_the_units() {
     let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&names).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn requests_are_logged_without_what_files_hold() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    fs::write(bench.path("value"), "battery staple").unwrap();
+    let mount = bench.mount(&["-v"]);
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(bench.path("")).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    let cp = run("cp", &["value", "m/a"]);
+    let cat = run("cat", &["m/a"]);
+    let rm = run("rm", &["m/a", "m/none"]);
+    let uid = rustix::process::geteuid().as_raw();
+    for (operation, pid, result) in [
+        ("create a", cp, "done in "),
+        ("write a", cp, "done in "),
+        ("flush a", cp, "done in "),
+        ("open a", cat, "done in "),
+        ("unlink a", rm, "done in "),
+        ("lookup none", rm, "failed in "),
+    ] {
+        let line = format!("Z {operation} pid {pid} uid {uid}: {result}");
+        eventually(&line, || mount.said().iter().any(|said| said.contains(&line)));
+    }
+    let said = mount.said().join("\n");
+    assert!(!said.contains("battery") && !said.contains("staple"), "{said}");
+    drop(mount);
+    let quiet = bench.mount(&[]);
+    quiet.write("b", "x");
+    fs::read(quiet.path("none")).unwrap_err();
+    assert_eq!(quiet.said(), [""; 0]);
+}
+
+#[test]
+fn what_is_unmounted_lazily_is_saved_with_its_last_file() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    let mut open = File::create(mount.path("a")).unwrap();
+    bench.pkfs(&["umount", "--lazy", "m"]);
+    assert!(!mount.path("a").exists());
+    open.write_all(b"late").unwrap();
+    drop(open);
+    assert_eq!(mount.wait(), Some(0));
+    assert_eq!(bench.get("a"), "late");
+}
+
+#[test]
+fn a_mount_that_answers_no_more_is_unmounted_by_force() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    mount.write("a", "x");
+    mount.signal(Signal::STOP);
+    bench.pkfs(&["umount", "--force", "m"]);
+    assert!(!mount.path("a").exists());
+    mount.signal(Signal::CONT);
+    mount.wait();
+    assert_eq!(bench.get("a"), "x");
+}
+
+/// Pages of a file that the kernel has in its cache.
+fn cached_pages(path: &Path) -> usize {
+    let output = Command::new("fincore").args(["--noheadings", "--output", "PAGES"]).arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn the_kernel_keeps_nothing_where_it_shall_not() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let value = "v".repeat(300_000);
+    bench.put("a", &value);
+    for read_only in [&[][..], &["--read-only"]] {
+        let mount = bench.mount(read_only);
+        assert_eq!(mount.read("a"), value);
+        assert!(cached_pages(&mount.path("a")) > 0);
+        drop(mount);
+        let mount = bench.mount(&[read_only, &["--no-page-cache"]].concat());
+        assert_eq!(mount.read("a"), value);
+        assert_eq!(cached_pages(&mount.path("a")), 0);
+        if read_only.is_empty() {
+            mount.write("b", &value);
+            assert_eq!(cached_pages(&mount.path("b")), 0);
+            assert_eq!(mount.read("b"), value);
+        }
+    }
+}
+
+#[test]
+fn files_can_be_mapped_all_the_same() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.put("a", "0123456789");
+    let mount = bench.mount(&["-o", "no_page_cache"]);
+    let script = "import mmap,sys\n\
+        f=open(sys.argv[1],'r+b'); m=mmap.mmap(f.fileno(),0); m[2:5]=b'ABC'; m.flush(); m.close()\n\
+        g=open(sys.argv[1],'rb'); assert mmap.mmap(g.fileno(),0,prot=mmap.PROT_READ)[:]==b'01ABC56789'\n";
+    assert!(Command::new("python3").args(["-c", script]).arg(mount.path("a")).status().unwrap().success());
+    assert_eq!(mount.read("a"), "01ABC56789");
+    eventually("the commit", || bench.get("a") == "01ABC56789");
 }

@@ -3,10 +3,9 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
@@ -14,9 +13,10 @@ use fuser::{
     ReplyAttr, ReplyBmap, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
     ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use log::{Level, debug, error, log, log_enabled};
 
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
+use super::options::MountOptions;
+use super::requests::handle;
 use super::unmount::SETTLE;
 use super::workers::Workers;
 use crate::error::Result;
@@ -38,12 +38,21 @@ pub(super) struct Adapter {
     workers: Workers,
     /// Answer opens with ENOSYS: the kernel then never asks again.
     no_open: bool,
+    /// What files hold is not to stay in the kernel.
+    direct: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<FileSystem>) -> io::Result<Self> {
-        let no_open = !fs.is_writable();
-        Ok(Self { fs, workers: Workers::start()?, no_open })
+    pub(super) fn new(fs: Arc<FileSystem>, options: &MountOptions) -> io::Result<Self> {
+        let direct = options.no_page_cache;
+        // Only the answer to an open says that the kernel shall keep nothing.
+        let no_open = !fs.is_writable() && !direct;
+        Ok(Self { fs, workers: Workers::start()?, no_open, direct })
+    }
+
+    fn open_flags(&self, writes: bool) -> FopenFlags {
+        let flags = open_flags(writes);
+        if self.direct { flags & !FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_DIRECT_IO } else { flags }
     }
 
     /// As [`Self::handle`], for what may wait for the file: the answer comes from another thread.
@@ -76,40 +85,6 @@ impl Adapter {
 
     fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64) -> Result<Arc<[fs::DirEntry]>, Errno> {
         self.handle(request, "readdir", ino, None, |fs| fs.readdir(HandleId(fh.0), offset == 0))
-    }
-}
-
-/// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
-fn handle<T>(
-    fs: &FileSystem,
-    who: Caller,
-    operation: &str,
-    ino: INodeNo,
-    name: Option<&OsStr>,
-    work: impl FnOnce(&FileSystem) -> Result<T>,
-) -> Result<T, Errno> {
-    let started = log_enabled!(Level::Debug).then(Instant::now);
-    let what = || fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
-    match catch_unwind(AssertUnwindSafe(|| work(fs))) {
-        Ok(Ok(value)) => {
-            if let Some(started) = started {
-                debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
-            }
-            Ok(value)
-        }
-        Ok(Err(error)) => {
-            let errno = Errno::from_i32(fs::errno(error.kind()));
-            let level = fs::level(error.kind());
-            if log_enabled!(level) {
-                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-                log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
-            }
-            Err(errno)
-        }
-        Err(_) => {
-            error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
-            Err(Errno::EIO)
-        }
     }
 }
 
@@ -149,7 +124,8 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_PARALLEL_DIROPS
-            | InitFlags::FUSE_CACHE_SYMLINKS;
+            // Without it, a file that is not cached cannot be mapped to be shared.
+            | if self.direct { InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP } else { InitFlags::FUSE_CACHE_SYMLINKS };
         if self.no_open {
             wanted |= InitFlags::FUSE_NO_OPEN_SUPPORT;
         }
@@ -282,7 +258,7 @@ impl Filesystem for Adapter {
         }
         let mode = open_mode(flags.0);
         match self.handle(request, "open", ino, None, |fs| fs.open(Ino(ino.0), mode, caller(request))) {
-            Ok(handle) => reply.opened(FileHandle(handle.0), open_flags(mode.write)),
+            Ok(handle) => reply.opened(FileHandle(handle.0), self.open_flags(mode.write)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -396,10 +372,10 @@ impl Filesystem for Adapter {
         }
         let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
         for (entry, next) in entries.iter().zip(3..).skip(skip) {
-            let looked_up =
-                self.handle(request, "lookup", ino, None, |fs| Ok(fs.lookup_listed(Ino(ino.0), entry))).ok().flatten();
-            let Some(found) = looked_up else { continue };
             let name = OsStr::from_bytes(entry.name.as_bytes());
+            let looked_up =
+                self.handle(request, "lookup", ino, Some(name), |fs| Ok(fs.lookup_listed(Ino(ino.0), entry)));
+            let Some(found) = looked_up.ok().flatten() else { continue };
             let child = INodeNo(found.stat.ino.0);
             if reply.add(child, next, name, &ttl(found.keep), &attributes(&found.stat), Generation(0)) {
                 self.fs.forget(found.stat.ino, 1);
@@ -409,9 +385,12 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn releasedir(&self, _request: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        self.fs.releasedir(HandleId(fh.0));
-        reply.ok();
+    fn releasedir(&self, request: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        let done = self.handle(request, "releasedir", ino, None, |fs| {
+            fs.releasedir(HandleId(fh.0));
+            Ok(())
+        });
+        answer(reply, done);
     }
 
     fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -446,7 +425,7 @@ impl Filesystem for Adapter {
         });
         match made {
             Ok((Entry { stat, keep }, handle)) => {
-                let flags = open_flags(true);
+                let flags = self.open_flags(true);
                 reply.created(&ttl(keep), &attributes(&stat), Generation(0), FileHandle(handle.0), flags);
             }
             Err(errno) => reply.error(errno),

@@ -29,6 +29,8 @@ pub struct MountOptions {
     pub gid: Option<u32>,
     /// Permission bits to hide.
     pub umask: Option<u32>,
+    /// The kernel keeps nothing of what files hold, but for files that are mapped.
+    pub no_page_cache: bool,
     /// What /proc/mounts shows as the source; empty: the keynode's path.
     pub fs_name: String,
 }
@@ -47,6 +49,7 @@ impl Default for MountOptions {
             uid,
             gid,
             umask,
+            no_page_cache: false,
             fs_name: String::new(),
         }
     }
@@ -77,6 +80,7 @@ impl MountOptions {
             ("nodev", None) => self.dev = false,
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
+            ("no_page_cache", None) => self.no_page_cache = true,
             ("remount", _) => {
                 return Err(Error::new(Kind::Usage, "a mounted keynode cannot be remounted")
                     .hint("unmount it, and mount it again as it shall be"));
@@ -98,7 +102,7 @@ impl MountOptions {
             ("fsname", Some(value)) => value.clone_into(&mut self.fs_name),
             _ => {
                 return Err(Error::new(Kind::Usage, format!("unknown mount option {word}")).hint(
-                    "known are ro, rw, allow_other, suid, dev, exec, cache=, max_size=, uid=, gid=, umask=, fsname=",
+                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, cache=, max_size=, uid=, gid=, umask=, fsname=",
                 ));
             }
         }
@@ -160,36 +164,11 @@ fn bad(word: &str, wanted: &str) -> Error {
 /// Words that mount(8), fstab and systemd pass on, and that say nothing here: access times are never updated by reading,
 /// and what was closed is on disk.
 fn is_without_meaning(word: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "defaults",
-        "default_permissions",
-        "auto",
-        "noauto",
-        "nofail",
-        "_netdev",
-        "comment",
-        "silent",
-        "loud", // fstab
-        "user",
-        "nouser",
-        "users",
-        "owner",
-        "group", // who may mount
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-        "lazytime",
-        "nolazytime",
-        "sync",
-        "async",
-        "dirsync",
-    ];
-    WORDS.contains(&word) || word.starts_with("x-") || word.starts_with("X-")
+    const WORDS: &str = "defaults default_permissions auto noauto nofail _netdev comment silent loud \
+        user nouser users owner group \
+        atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime \
+        sync async dirsync";
+    WORDS.split_whitespace().any(|known| known == word) || word.starts_with("x-") || word.starts_with("X-")
 }
 
 #[cfg(test)]

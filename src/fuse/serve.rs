@@ -54,7 +54,7 @@ pub fn serve<R>(
         options.fs_name = keynode.path().to_string_lossy().into_owned();
     }
     let fs = Arc::new(FileSystem::new(keynode, options.for_fs()));
-    let adapter = Adapter::new(fs.clone())
+    let adapter = Adapter::new(fs.clone(), &options)
         .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
     let session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ pub struct Bench {
 pub struct Mount {
     process: Child,
     point: PathBuf,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// A mount by threads of this process, over a new keynode `app.pk`; unmounted on drop. It remembers what it saw in the
@@ -137,16 +138,23 @@ impl Bench {
             .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("mounted"));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let saying = said.clone();
         // Nobody may be stopped by a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| saying.lock().unwrap().push(line)));
         assert!(ready, "the mount ended before it was ready");
-        Mount { process, point: self.path("m") }
+        Mount { process, point: self.path("m"), said }
     }
 }
 
 impl Mount {
     pub fn path(&self, name: &str) -> PathBuf {
         self.point.join(name)
+    }
+
+    /// The lines that it has logged since it was ready.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     pub fn read(&self, name: &str) -> String {

@@ -89,6 +89,7 @@ Options (-o):
   ro, rw            whether anything can be changed
   allow_other       users other than the one who mounts may look; permissions of files count
   suid, dev, exec   switched off unless asked for
+  no_page_cache     the kernel keeps nothing of what files hold, but for files that are mapped
   cache=SIZE        for decrypted contents, in locked memory [64M]
   max_size=SIZE     the largest secret that may be written [64M]
   uid=N, gid=N      shown as owner and group of everything

@@ -16,7 +16,8 @@ use crate::fuse::{self, MountOptions, Unmounting, daemon};
 /// Mount a keynode as a directory
 ///
 /// Returns when the directory is ready; --foreground stays until it is unmounted, and tells a service manager that waits for
-/// it (NOTIFY_SOCKET). SIGINT and SIGTERM unmount cleanly.
+/// it (NOTIFY_SOCKET). SIGINT and SIGTERM unmount cleanly. -v logs each request: operation, path, caller, result and time, and
+/// nothing of what files hold; in the background that goes to the system's log.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs mount app.pk /run/secrets\n  pkfs mount app.pk m --read-only -o allow_other")]
 pub(in super::super) struct Mount {
@@ -31,7 +32,10 @@ pub(in super::super) struct Mount {
     /// Stay until it is unmounted
     #[arg(long)]
     foreground: bool,
-    /// Mount options, as mount(8) takes them
+    /// Let the kernel keep nothing of what files hold, but for files that are mapped
+    #[arg(long)]
+    no_page_cache: bool,
+    /// Mount options, as mount(8) takes them; `pkfs help mount` has them all
     #[arg(short, value_name = "OPTS")]
     options: Vec<String>,
     /// The largest value that may be written [default: 64M]
@@ -72,6 +76,7 @@ impl Mount {
     fn mount_options(&self) -> Result<MountOptions> {
         let mut options = MountOptions::parse(&self.options)?;
         options.read_only |= self.read_only;
+        options.no_page_cache |= self.no_page_cache;
         if let Some(size) = self.max_size {
             options.max_size = size;
         }
