@@ -18,6 +18,7 @@
 //! | `background` | what happens without a request |
 //! | `changes` | changes from outside, notices for the kernel |
 //! | `history` | `.versions` |
+//! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
 //!
 //! # How a read travels
@@ -51,6 +52,7 @@ mod statfs;
 mod tree;
 mod types;
 mod write;
+mod xattr;
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 //! | `serve` | a mount from its beginning to its end |
 //! | `workers` | threads for requests that may have to wait |
 //! | `signals`, `watch` | what wakes a mount besides requests |
+//! | `xattr` | answers about extended attributes |
 //! | `unmount` | `pkfs umount` |
 //! | [`daemon`] | a mount in the background |
 
@@ -22,6 +23,7 @@ mod signals;
 mod unmount;
 mod watch;
 mod workers;
+mod xattr;
 
 pub use options::MountOptions;
 pub use requests::REQUESTS;

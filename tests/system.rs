@@ -281,3 +281,36 @@ fn files_can_be_mapped_all_the_same() {
     assert_eq!(mount.read("a"), "01ABC56789");
     eventually("the commit", || bench.get("a") == "01ABC56789");
 }
+
+#[test]
+fn extended_attributes_are_there_if_they_are_asked_for() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.put("a", "one");
+    bench.put("a", "two");
+    let getfattr = |arguments: &[&str]| {
+        let mut command = Command::new("getfattr");
+        let output = command.args(["--absolute-names"]).args(arguments).current_dir(bench.path("")).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let mount = bench.mount(&[]);
+    for question in [&["-d", "m/a"][..], &["-n", "user.pkfs.version", "m/a"]] {
+        let (out, err) = getfattr(question);
+        assert!(out.is_empty() && err.contains("Operation not supported"), "{out}{err}");
+    }
+    drop(mount);
+    let mount = bench.mount(&["-o", "xattr"]);
+    let (all, _) = getfattr(&["-d", "m/a"]);
+    assert!(all.contains("user.pkfs.version=\"2\"\n"), "{all}");
+    assert!(all.contains("user.pkfs.id=\"") && all.contains("user.pkfs.writer=\""), "{all}");
+    let version = ["--only-values", "-n", "user.pkfs.version"];
+    assert_eq!(getfattr(&[&version[..], &["m/.versions/a/1"]].concat()).0, "1");
+    assert!(getfattr(&["-n", "user.none", "m/a"]).1.contains("No such attribute"));
+    assert_eq!(getfattr(&["-d", "m"]).0, "");
+    mount.write("a", "three");
+    assert_eq!(getfattr(&[&version[..], &["m/a"]].concat()).0, "3");
+    let set = Command::new("setfattr").args(["-n", "user.pkfs.id", "-v", "x"]).arg(mount.path("a")).output().unwrap();
+    assert!(String::from_utf8_lossy(&set.stderr).contains("Operation not supported"));
+}

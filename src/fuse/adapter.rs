@@ -19,6 +19,7 @@ use super::options::MountOptions;
 use super::requests::handle;
 use super::unmount::SETTLE;
 use super::workers::Workers;
+use super::xattr;
 use crate::error::Result;
 use crate::fs::{self, Caller, Entry, FileKind, FileSystem, HandleId, Ino, SetAttributes};
 
@@ -40,6 +41,7 @@ pub(super) struct Adapter {
     no_open: bool,
     /// What files hold is not to stay in the kernel.
     direct: bool,
+    xattr: bool,
 }
 
 impl Adapter {
@@ -47,7 +49,7 @@ impl Adapter {
         let direct = options.no_page_cache;
         // Only the answer to an open says that the kernel shall keep nothing.
         let no_open = !fs.is_writable() && !direct;
-        Ok(Self { fs, workers: Workers::start()?, no_open, direct })
+        Ok(Self { fs, workers: Workers::start()?, no_open, direct, xattr: options.xattr })
     }
 
     fn open_flags(&self, writes: bool) -> FopenFlags {
@@ -474,6 +476,23 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            return reply.error(Errno::ENOSYS);
+        }
+        let value =
+            self.handle(request, "getxattr", ino, None, |fs| fs.extended_attribute(Ino(ino.0), name.as_bytes()));
+        xattr::answer(reply, size, value.map(|value| value.map(String::into_bytes)));
+    }
+
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            return reply.error(Errno::ENOSYS);
+        }
+        let names = self.handle(request, "listxattr", ino, None, |fs| fs.extended_attributes(Ino(ino.0)));
+        xattr::answer(reply, size, names.map(Some));
+    }
+
     // What follows is left to the kernel: it stops asking after the first ENOSYS.
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -481,14 +500,6 @@ impl Filesystem for Adapter {
     }
 
     fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
         reply.error(Errno::ENOSYS);
     }
 

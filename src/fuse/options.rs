@@ -31,6 +31,8 @@ pub struct MountOptions {
     pub umask: Option<u32>,
     /// The kernel keeps nothing of what files hold, but for files that are mapped.
     pub no_page_cache: bool,
+    /// Secrets have extended attributes.
+    pub xattr: bool,
     /// What /proc/mounts shows as the source; empty: the keynode's path.
     pub fs_name: String,
 }
@@ -50,6 +52,7 @@ impl Default for MountOptions {
             gid,
             umask,
             no_page_cache: false,
+            xattr: false,
             fs_name: String::new(),
         }
     }
@@ -81,6 +84,7 @@ impl MountOptions {
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
             ("no_page_cache", None) => self.no_page_cache = true,
+            ("xattr", None) => self.xattr = true,
             ("remount", _) => {
                 return Err(Error::new(Kind::Usage, "a mounted keynode cannot be remounted")
                     .hint("unmount it, and mount it again as it shall be"));
@@ -102,7 +106,7 @@ impl MountOptions {
             ("fsname", Some(value)) => value.clone_into(&mut self.fs_name),
             _ => {
                 return Err(Error::new(Kind::Usage, format!("unknown mount option {word}")).hint(
-                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, cache=, max_size=, uid=, gid=, umask=, fsname=",
+                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, xattr, cache=, max_size=, uid=, gid=, umask=, fsname=",
                 ));
             }
         }

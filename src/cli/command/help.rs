@@ -90,6 +90,7 @@ Options (-o):
   allow_other       users other than the one who mounts may look; permissions of files count
   suid, dev, exec   switched off unless asked for
   no_page_cache     the kernel keeps nothing of what files hold, but for files that are mapped
+  xattr             secrets have the extended attributes user.pkfs.version, .id and .writer
   cache=SIZE        for decrypted contents, in locked memory [64M]
   max_size=SIZE     the largest secret that may be written [64M]
   uid=N, gid=N      shown as owner and group of everything
