@@ -11,6 +11,8 @@
 //! | `keynode`, `mountinfo` | what the KEYNODE operand means |
 //! | `unlock`, `prompt`, `descriptor`, `new_passphrase` | where passphrases and keys come from |
 //! | `context` | general options, opening |
+//! | `mount_helper`, `notify` | what mount(8) and systemd say and hear |
+//! | `manual` | manual pages |
 //! | `edit`, `history`, `plan` | steps that several commands share |
 //! | `scan`, `export_tree`, `export_tar`, `new_file`, `mounted` | the host's side |
 //! | [`output`], [`exit`], `progress`, `verbosity`, `syslog`, `quantity` | what people and programs get to see |
@@ -27,10 +29,13 @@ mod export_tar;
 mod export_tree;
 mod history;
 mod keynode;
+mod manual;
+mod mount_helper;
 mod mounted;
 mod mountinfo;
 mod new_file;
 mod new_passphrase;
+mod notify;
 pub mod output;
 mod plan;
 mod progress;
@@ -49,6 +54,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use command::{Command, GROUPS};
 use context::{Context, GeneralArgs};
+use mount_helper::Helper;
 use unlock::UnlockArgs;
 
 /// Secrets as files: an encrypted, versioned keynode, mounted as a plain directory
@@ -63,15 +69,24 @@ struct Cli {
     command: Command,
 }
 
-/// Runs the command line: parses, does, tells what went wrong.
+/// Runs the command line, as `pkfs` or as one of the helpers of mount(8), and tells what went wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     exit::install_panic_hook();
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    ExitCode::from(match Helper::called(arguments.first()) {
+        Some(helper) => helper.run(&arguments, execute),
+        None => execute(arguments),
+    })
+}
+
+/// Parses, does, tells what went wrong; the exit status.
+fn execute(arguments: Vec<OsString>) -> u8 {
     let cli = match parser().try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(e) => {
             // Nobody is left to be told when the output is closed.
             let _ = e.print();
-            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2));
+            return u8::try_from(e.exit_code()).unwrap_or(exit::USAGE);
         }
     };
     let verbose = cli.general.verbose > 0;
@@ -79,7 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let operand = cli.command.operand().map(|o| o.to_string_lossy().into_owned());
     let context = Context { general: cli.general, unlock: cli.unlock };
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cli.command.run(&context, parser)));
-    ExitCode::from(match done {
+    match done {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
             let named = operand.filter(|o| !error.message().contains(o.as_str()));
@@ -88,7 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         // Told by the hook.
         Err(_) => 1,
-    })
+    }
 }
 
 /// The parser, with the commands in groups.

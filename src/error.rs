@@ -13,6 +13,8 @@ use std::path::Path;
 pub enum Kind {
     /// Anything without a kind of its own.
     Failed,
+    /// An option or argument of the command line that can never be right.
+    Usage,
     /// No passphrase, key or slot opened the keynode.
     Unlock,
     /// A check of integrity failed: damaged or tampered with.
@@ -31,7 +33,7 @@ pub enum Kind {
     NotPermitted,
     /// The keynode cannot be written to.
     ReadOnly,
-    /// An argument that can never be right (a bad name, a move into itself).
+    /// Something that can never be right (a bad name, a move into itself).
     Invalid,
     /// A name is longer than 255 bytes.
     NameTooLong,
@@ -49,6 +51,7 @@ impl Kind {
     /// The exit status of a command that ends with this kind of error.
     pub const fn exit_status(self) -> u8 {
         match self {
+            Self::Usage => 2,
             Self::Unlock => 3,
             Self::Damaged => 4,
             Self::NotFound => 5,

@@ -19,6 +19,7 @@
 //! | `changes`, `differences` | changes from outside, notices for the kernel |
 //! | `turn`, `events` | names on their way from old to new, what inotify must tell |
 //! | `history` | `.versions` |
+//! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
 //!
 //! # How a read travels
@@ -62,6 +63,7 @@ mod turn;
 mod types;
 mod views;
 mod write;
+mod xattr;
 
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,14 @@
 //! | module | holds |
 //! |---|---|
 //! | `adapter`, `answer` | the kernel's requests, and how they are answered |
+//! | `requests` | doing them: guarded and logged |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
 //! | `workers` | threads for requests that may have to wait |
 //! | `signals`, `watch` | what wakes a mount besides requests |
 //! | `tell`, `expire`, `own_mount` | telling the kernel, and inotify, of changes from outside |
+//! | `xattr` | answers about extended attributes |
 //! | `unmount` | `pkfs umount` |
 //! | [`daemon`] | a mount in the background |
 
@@ -20,6 +22,7 @@ pub mod daemon;
 mod expire;
 mod options;
 mod own_mount;
+mod requests;
 mod serve;
 mod signals;
 mod tell;
@@ -27,9 +30,11 @@ mod unmount;
 mod watch;
 mod why;
 mod workers;
+mod xattr;
 
 pub use alone::{leave, own_namespace};
 pub use options::MountOptions;
+pub use requests::REQUESTS;
 pub use serve::serve;
-pub use unmount::{clear_dead, unmount};
+pub use unmount::{Unmounting, clear_dead, unmount};
 pub use why::why;

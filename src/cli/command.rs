@@ -11,6 +11,7 @@ mod help;
 mod import;
 mod info;
 mod init;
+mod install;
 mod ln;
 mod log;
 mod ls;
@@ -62,6 +63,7 @@ pub(super) enum Command {
     Run(run::Run),
     Why(why::Why),
     Completions(completions::Completions),
+    Install(install::Install),
     Help(help::Help),
 }
 
@@ -74,14 +76,19 @@ pub(super) const GROUPS: [(&str, &[&str]); 8] = [
     ("Unlocking", &["slot", "passwd", "unlock", "lock"]),
     ("Shares", &["share", "why"]),
     ("Mount", &["mount", "umount", "run"]),
-    ("Help", &["help", "completions"]),
+    ("Help and system", &["help", "completions", "install"]),
 ];
 
 impl Command {
     /// The KEYNODE operand, for messages; none for those that do not have one.
     pub(super) fn operand(&self) -> Option<&OsStr> {
         let keynode = match self {
-            Self::Init(_) | Self::Umount(_) | Self::Why(_) | Self::Completions(_) | Self::Help(_) => return None,
+            Self::Init(_)
+            | Self::Umount(_)
+            | Self::Why(_)
+            | Self::Completions(_)
+            | Self::Install(_)
+            | Self::Help(_) => return None,
             Self::Info(c) => &c.keynode,
             Self::Fsck(c) => &c.keynode,
             Self::Compact(c) => &c.keynode,
@@ -141,6 +148,7 @@ impl Command {
             Self::Why(c) => c.run(),
             Self::Run(c) => c.run(context),
             Self::Completions(c) => c.run(parser()),
+            Self::Install(c) => c.run(context, &parser()),
             Self::Help(c) => c.run(parser()),
         }
     }

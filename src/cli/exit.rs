@@ -20,6 +20,8 @@ use crate::error::{Error, Kind};
 
 /// The exit status of a command that did what it was asked to.
 pub(super) const DONE: u8 = 0;
+/// The exit status of wrong usage.
+pub(super) const USAGE: u8 = Kind::Usage.exit_status();
 /// The exit status of `fsck` with findings.
 pub(super) const DAMAGED: u8 = Kind::Damaged.exit_status();
 /// The exit status of `diff` when there is a difference.

@@ -1,5 +1,8 @@
 //! What a command that changes many things would do (`-N`).
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::output::{self, ListArgs, Row};
@@ -17,6 +20,11 @@ impl Step {
     /// Something done to a path.
     pub(super) fn new(action: &'static str, path: &ItemPath) -> Self {
         Self { action, path: output::name(&path.to_bytes()) }
+    }
+
+    /// Something done to a path of the host.
+    pub(super) fn on_host(action: &'static str, path: &Path) -> Self {
+        Self { action, path: output::name(path.as_os_str().as_bytes()) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::syslog;
+use crate::fuse::REQUESTS;
 
 /// Whether nobody looks at standard error any more.
 static DETACHED: AtomicBool = AtomicBool::new(false);
@@ -43,8 +44,8 @@ fn plain(record: &Record<'_>) -> String {
     record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Starts the log. `-q` leaves errors, `-v` adds notes, `-vv` what happens, `-vvv` everything; `RUST_LOG` decides
-/// when neither is given.
+/// Starts the log. `-q` leaves errors, `-v` adds notes and a mount's requests, `-vv` what happens, `-vvv` everything;
+/// `RUST_LOG` decides when neither is given.
 pub(super) fn start(quiet: bool, verbose: u8) {
     let mut log = env_logger::Builder::new();
     let level = match (quiet, verbose) {
@@ -55,6 +56,9 @@ pub(super) fn start(quiet: bool, verbose: u8) {
         _ => LevelFilter::Trace,
     };
     log.filter_level(LevelFilter::Error).filter_module("pkfs", level);
+    if verbose > 0 {
+        log.filter_module(REQUESTS, level.max(LevelFilter::Debug));
+    }
     if !quiet && verbose == 0 {
         log.parse_default_env();
     }
@@ -66,6 +70,10 @@ pub(super) fn start(quiet: bool, verbose: u8) {
             Level::Debug => "debug: ",
             Level::Trace => "trace: ",
         };
+        if record.target() == REQUESTS {
+            let now = out.timestamp_millis();
+            return writeln!(out, "pkfs: {level}{now} {}", plain(record));
+        }
         writeln!(out, "pkfs: {level}{}", plain(record))
     });
     let logger = log.build();

@@ -16,7 +16,7 @@ pub const fn errno(kind: Kind) -> i32 {
         Kind::NotEmpty => libc::ENOTEMPTY,
         Kind::NotPermitted => libc::EPERM,
         Kind::ReadOnly => libc::EROFS,
-        Kind::Invalid => libc::EINVAL,
+        Kind::Invalid | Kind::Usage => libc::EINVAL,
         Kind::NameTooLong => libc::ENAMETOOLONG,
         Kind::TooLarge => libc::EFBIG,
         Kind::NoSpace => libc::ENOSPC,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::FileSystem;
 use super::state::{kind_of, living};
 use super::types::{DirEntry, FileKind, Ino, Stat};
+use super::xattr::Held;
 use crate::error::{Error, Result};
 use crate::node::{Attributes, CommitRef, Content, Item, ItemId, ItemPath, Locked, Name, Namespace, Snapshot, Version};
 use crate::time::Timestamp;
@@ -111,6 +112,15 @@ impl Place {
         match &self.item()?.content {
             Content::Symlink(target) => Some(target.clone()),
             _ => None,
+        }
+    }
+
+    /// The secret that it shows.
+    pub(super) fn held(&self) -> Option<Held> {
+        match &self.what {
+            What::Version { id, version, .. } => Some(Held::Version(*id, version.clone())),
+            What::Then { snapshot, id } => Some(Held::Head(snapshot.clone(), *id)),
+            What::Path { .. } | What::Log(_) | What::Listed(_) => None,
         }
     }
 

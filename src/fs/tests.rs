@@ -6,6 +6,7 @@ mod names;
 mod outside;
 mod scratch;
 mod writing;
+mod xattr;
 
 use std::sync::Arc;
 

@@ -14,12 +14,15 @@ use fuser::{
     ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{answer, answer_attributes, answer_entry, handle, open_flags, ttl};
+use super::answer::{answer, answer_attributes, answer_entry, open_flags, ttl};
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
+use super::options::MountOptions;
 use super::own_mount::Own;
+use super::requests::handle;
 use super::unmount::SETTLE;
 use super::why::{self, WHY};
 use super::workers::Workers;
+use super::xattr;
 use crate::error::Result;
 use crate::fs::{self, Caller, FileKind, FileSystem, HandleId, Ino, SetAttributes, Want};
 
@@ -37,13 +40,23 @@ pub(super) struct Adapter {
     own: Arc<Own>,
     /// Answer opens with ENOSYS: the kernel then never asks again.
     no_open: bool,
+    /// What files hold is not to stay in the kernel.
+    direct: bool,
+    xattr: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<FileSystem>, own: Arc<Own>) -> io::Result<Self> {
-        // An answer of ENOSYS would hold for all callers and for ever.
-        let no_open = !fs.is_writable() && !fs.asks_of_opens();
-        Ok(Self { fs, workers: Workers::start()?, own, no_open })
+    pub(super) fn new(fs: Arc<FileSystem>, own: Arc<Own>, options: &MountOptions) -> io::Result<Self> {
+        let direct = options.no_page_cache;
+        // An answer of ENOSYS would hold for all callers and for ever, and only the answer to an open says that the kernel
+        // shall keep nothing.
+        let no_open = !fs.is_writable() && !fs.asks_of_opens() && !direct;
+        Ok(Self { fs, workers: Workers::start()?, own, no_open, direct, xattr: options.xattr })
+    }
+
+    fn open_flags(&self, writes: bool) -> FopenFlags {
+        let flags = open_flags(writes);
+        if self.direct { flags & !FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_DIRECT_IO } else { flags }
     }
 
     /// As [`Self::handle`], for what may wait for the file: the answer comes from another thread.
@@ -103,8 +116,12 @@ impl Filesystem for Adapter {
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_PARALLEL_DIROPS;
+        // Without it, a file that is not cached cannot be mapped to be shared.
+        let direct = if self.direct { InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP } else { InitFlags::empty() };
         // A cached target would be read without asking.
-        let wanted = if self.fs.has_rules() { wanted } else { wanted | InitFlags::FUSE_CACHE_SYMLINKS };
+        let links =
+            if self.fs.has_rules() || self.direct { InitFlags::empty() } else { InitFlags::FUSE_CACHE_SYMLINKS };
+        let wanted = wanted | direct | links;
         if config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_err() {
             self.no_open = false;
         }
@@ -264,7 +281,7 @@ impl Filesystem for Adapter {
         let mode = open_mode(flags.0);
         let want = if mode.write { Want::Write } else { Want::Read };
         match self.handle(request, ("open", want, ino, None), |fs| fs.open(Ino(ino.0), mode, caller(request))) {
-            Ok(handle) => reply.opened(FileHandle(handle.0), open_flags(mode.write)),
+            Ok(handle) => reply.opened(FileHandle(handle.0), self.open_flags(mode.write)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -385,12 +402,11 @@ impl Filesystem for Adapter {
         }
         let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
         for (entry, next) in entries.iter().zip(3..).skip(skip) {
-            let looked_up = self
-                .handle(request, ("lookup", Want::Nothing, ino, None), |fs| Ok(fs.lookup_listed(Ino(ino.0), entry)))
-                .ok()
-                .flatten();
-            let Some(found) = looked_up else { continue };
             let name = OsStr::from_bytes(entry.name.as_bytes());
+            let looked_up = self.handle(request, ("lookup", Want::Nothing, ino, Some(name)), |fs| {
+                Ok(fs.lookup_listed(Ino(ino.0), entry))
+            });
+            let Some(found) = looked_up.ok().flatten() else { continue };
             let child = INodeNo(found.stat.ino.0);
             if reply.add(child, next, name, &ttl(found.keep && !found.gate), &attributes(&found.stat), Generation(0)) {
                 self.tree(child).forget(found.stat.ino, 1);
@@ -400,9 +416,12 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn releasedir(&self, _request: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
-        self.tree(ino).releasedir(HandleId(fh.0));
-        reply.ok();
+    fn releasedir(&self, request: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+        let done = self.handle(request, ("releasedir", Want::Nothing, ino, None), |fs| {
+            fs.releasedir(HandleId(fh.0));
+            Ok(())
+        });
+        answer(reply, done);
     }
 
     fn fsyncdir(&self, request: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -437,7 +456,7 @@ impl Filesystem for Adapter {
         });
         match made {
             Ok((entry, handle)) => {
-                let flags = open_flags(true);
+                let flags = self.open_flags(true);
                 let ttl = ttl(entry.keep && !entry.gate);
                 reply.created(&ttl, &attributes(&entry.stat), Generation(0), FileHandle(handle.0), flags);
             }
@@ -505,6 +524,24 @@ impl Filesystem for Adapter {
         });
     }
 
+    fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            return reply.error(Errno::ENOSYS);
+        }
+        let value = self.handle(request, ("getxattr", Want::Read, ino, None), |fs| {
+            fs.extended_attribute(Ino(ino.0), name.as_bytes())
+        });
+        xattr::answer(reply, size, value.map(|value| value.map(String::into_bytes)));
+    }
+
+    fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.xattr {
+            return reply.error(Errno::ENOSYS);
+        }
+        let names = self.handle(request, ("listxattr", Want::Read, ino, None), |fs| fs.extended_attributes(Ino(ino.0)));
+        xattr::answer(reply, size, names.map(Some));
+    }
+
     // What follows is left to the kernel: it stops asking after the first ENOSYS.
 
     fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
@@ -512,14 +549,6 @@ impl Filesystem for Adapter {
     }
 
     fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
         reply.error(Errno::ENOSYS);
     }
 

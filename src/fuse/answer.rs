@@ -1,53 +1,14 @@
-//! Doing what a request asks, and answering it.
+//! How requests are answered, and how long the kernel may remember.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use fuser::{Errno, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyEmpty, ReplyEntry};
-use log::{Level, debug, error, log, log_enabled};
+use fuser::{Errno, FopenFlags, Generation, ReplyAttr, ReplyEmpty, ReplyEntry};
 
 use super::convert::attributes;
-use crate::error::Result;
-use crate::fs::{self, Caller, Entry, FileSystem, Ino};
+use crate::fs::Entry;
 
 /// Until the kernel is told otherwise.
 const LONG: Duration = Duration::from_secs(100_000);
-
-/// Does what a request asks, logs it, and turns what went wrong into an errno. A panic answers EIO.
-pub(super) fn handle<T>(
-    fs: &FileSystem,
-    who: Caller,
-    operation: &str,
-    ino: INodeNo,
-    name: Option<&OsStr>,
-    work: impl FnOnce(&FileSystem) -> Result<T>,
-) -> Result<T, Errno> {
-    let started = log_enabled!(Level::Debug).then(Instant::now);
-    let what = || fs.describe(Ino(ino.0), name.map(OsStr::as_bytes));
-    match catch_unwind(AssertUnwindSafe(|| work(fs))) {
-        Ok(Ok(value)) => {
-            if let Some(started) = started {
-                debug!("{operation} {} uid {} pid {}: done in {:?}", what(), who.uid, who.pid, started.elapsed());
-            }
-            Ok(value)
-        }
-        Ok(Err(error)) => {
-            let errno = Errno::from_i32(fs::errno(error.kind()));
-            let level = fs::level(error.kind());
-            if log_enabled!(level) {
-                let hint = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-                log!(level, "{operation} {} uid {} pid {}: {error}{hint}", what(), who.uid, who.pid);
-            }
-            Err(errno)
-        }
-        Err(_) => {
-            error!("{operation} {}: a defect in pkfs; answered with an I/O error, please report it", what());
-            Err(Errno::EIO)
-        }
-    }
-}
 
 pub(super) fn ttl(keep: bool) -> Duration {
     if keep { LONG } else { Duration::ZERO }

@@ -21,8 +21,9 @@ use crate::error::{Error, Kind, Result};
 const LONGEST_REPORT: u64 = 64 << 10;
 
 /// What each kind is called between parent and child: its position.
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     Kind::Failed,
+    Kind::Usage,
     Kind::Unlock,
     Kind::Damaged,
     Kind::NotFound,

@@ -32,6 +32,10 @@ pub struct MountOptions {
     pub gid: Option<u32>,
     /// Permission bits to hide.
     pub umask: Option<u32>,
+    /// The kernel keeps nothing of what files hold, but for files that are mapped.
+    pub no_page_cache: bool,
+    /// Secrets have extended attributes.
+    pub xattr: bool,
     /// What /proc/mounts shows as the source; empty: the keynode's path.
     pub fs_name: String,
     /// Show this share alone, read-only.
@@ -62,6 +66,8 @@ impl Default for MountOptions {
             uid,
             gid,
             umask,
+            no_page_cache: false,
+            xattr: false,
             fs_name: String::new(),
             view: None,
             rules: None,
@@ -77,7 +83,7 @@ impl MountOptions {
     /// Reads the arguments of `-o`, each a list with commas; a later word wins.
     ///
     /// # Errors
-    /// `Invalid` for an unknown word or a bad value.
+    /// `Usage` for an unknown word or a bad value.
     pub fn parse(arguments: &[String]) -> Result<Self> {
         let mut options = Self::default();
         for word in arguments.iter().flat_map(|argument| argument.split(',')).filter(|word| !word.is_empty()) {
@@ -98,11 +104,13 @@ impl MountOptions {
             ("nodev", None) => self.dev = false,
             ("exec", None) => self.exec = true,
             ("noexec", None) => self.exec = false,
-            // mount(8) and fstab pass these on; they say nothing that matters here.
-            (
-                "defaults" | "auto" | "noauto" | "user" | "nouser" | "nofail" | "_netdev" | "default_permissions",
-                None,
-            ) => {}
+            ("no_page_cache", None) => self.no_page_cache = true,
+            ("xattr", None) => self.xattr = true,
+            ("remount", _) => {
+                return Err(Error::new(Kind::Usage, "a mounted keynode cannot be remounted")
+                    .hint("unmount it, and mount it again as it shall be"));
+            }
+            (key, _) if is_without_meaning(key) => {}
             ("cache", Some(value)) => {
                 let bytes = size(value).and_then(|bytes| usize::try_from(bytes).ok());
                 self.cache_bytes = bytes.ok_or_else(|| bad(word, "a size in bytes, such as 64M"))?;
@@ -118,8 +126,8 @@ impl MountOptions {
             }
             ("fsname", Some(value)) => value.clone_into(&mut self.fs_name),
             _ => {
-                return Err(Error::new(Kind::Invalid, format!("unknown mount option {word}")).hint(
-                    "known are ro, rw, allow_other, suid, dev, exec, cache=, max_size=, uid=, gid=, umask=, fsname=",
+                return Err(Error::new(Kind::Usage, format!("unknown mount option {word}")).hint(
+                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, xattr, cache=, max_size=, uid=, gid=, umask=, fsname=",
                 ));
             }
         }
@@ -176,7 +184,17 @@ fn size(text: &str) -> Option<u64> {
 }
 
 fn bad(word: &str, wanted: &str) -> Error {
-    Error::new(Kind::Invalid, format!("mount option {word}: {wanted} is wanted"))
+    Error::new(Kind::Usage, format!("mount option {word}: {wanted} is wanted"))
+}
+
+/// Words that mount(8), fstab and systemd pass on, and that say nothing here: access times are never updated by reading,
+/// and what was closed is on disk.
+fn is_without_meaning(word: &str) -> bool {
+    const WORDS: &str = "defaults default_permissions auto noauto nofail _netdev comment silent loud \
+        user nouser users owner group \
+        atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime lazytime nolazytime \
+        sync async dirsync";
+    WORDS.split_whitespace().any(|known| known == word) || word.starts_with("x-") || word.starts_with("X-")
 }
 
 #[cfg(test)]
@@ -200,7 +218,13 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         for word in ["nonsense", "cache", "cache=x", "cache=-1", "cache=1KK", "umask=999", "umask=1777", "uid=", "ro=1"]
         {
-            assert_eq!(parse(&[word]).unwrap_err().kind(), Kind::Invalid, "{word}");
+            assert_eq!(parse(&[word]).unwrap_err().kind(), Kind::Usage, "{word}");
         }
+        assert!(parse(&["remount,ro"]).unwrap_err().message().contains("remounted"));
+    }
+
+    #[test]
+    fn what_fstab_says_to_others_is_passed_over() {
+        parse(&["rw,nofail,users,user=me,relatime,_netdev,x-systemd.requires=a.service,comment=mine"]).unwrap();
     }
 }

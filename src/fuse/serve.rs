@@ -32,15 +32,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
-/// once the directory can be used. What waits in memory is on disk at return.
+/// once the directory can be used; what it returns is dropped once it cannot be any more. What waits in memory is on disk at return.
 ///
 /// # Errors
 /// The mount point cannot be mounted on; at the end, what could not be committed.
-pub fn serve(
+pub fn serve<R>(
     keynode: Arc<Keynode>,
     mount_point: &Path,
     options: MountOptions,
-    ready: impl FnOnce() + Send,
+    ready: impl FnOnce() -> R + Send,
 ) -> Result<()> {
     let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
     if is_mounted(&mount_point) {
@@ -64,7 +64,7 @@ pub fn serve(
     }
     let fs = Arc::new(fs);
     let own = Arc::new(Own::default());
-    let adapter = Adapter::new(fs.clone(), own.clone())
+    let adapter = Adapter::new(fs.clone(), own.clone(), &options)
         .map_err(|error| Error::new(Kind::Failed, "cannot start the mount's threads").because(error))?;
     let session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;
@@ -86,9 +86,10 @@ pub fn serve(
     spawn("events", move || tell::events(&fs, point, own))?;
     let (fs, trouble, ended) = (mounted.fs.clone(), mounted.trouble(), mounted.ended.clone());
     spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended))?;
-    ready();
+    let usable = ready();
     info!("{}: mounted", mounted.mount_point.display());
     mounted.attend();
+    drop(usable);
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
     match outcome.try_recv() {
         // A request was on its way when it was unmounted.

@@ -20,12 +20,23 @@ const FILE_SYSTEM: &[u8] = b"fuse.pkfs";
 /// How many holders of a busy mount are named.
 const NAMED: usize = 5;
 
+/// How to unmount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmounting {
+    /// Save, and fail if it is in use.
+    Whole,
+    /// Save, and take it out of the tree even if it is in use.
+    Lazy,
+    /// Ask the mount nothing, and break off what it is being asked.
+    Forced,
+}
+
 /// Unmounts a keynode; what waits in the mount's memory is on disk before.
 ///
 /// # Errors
 /// `NotFound` if no keynode is mounted there; for a busy mount, who holds it; what could not be committed.
-pub fn unmount(mount_point: &Path) -> Result<()> {
-    let path = absolute(mount_point)?;
+pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
+    let path = if how == Unmounting::Forced { unasked(mount_point)? } else { absolute(mount_point)? };
     let mounts = fs::read("/proc/self/mountinfo")
         .map_err(|error| Error::io("read", Path::new("/proc/self/mountinfo"), error))?;
     match kind_of_mount(&mounts, &path) {
@@ -36,13 +47,16 @@ pub fn unmount(mount_point: &Path) -> Result<()> {
         }
         None => return Err(Error::not_found(format!("nothing is mounted on {}", path.display()))),
     }
-    settle(&path)?;
-    match rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW) {
-        Ok(()) => Ok(()),
-        Err(Errno::BUSY) => Err(busy(&path)),
-        Err(Errno::PERM) => by_fusermount(&path, &["-u"]),
-        Err(error) => Err(Error::io("unmount", &path, error.into())),
+    let (flags, arguments): (_, &[&str]) = match how {
+        Unmounting::Whole => (UnmountFlags::empty(), &["-u"]),
+        Unmounting::Lazy => (UnmountFlags::DETACH, &["-u", "-z"]),
+        // What is in use goes out of sight as well: nobody waits for those who use it.
+        Unmounting::Forced => (UnmountFlags::FORCE | UnmountFlags::DETACH, &["-u", "-z"]),
+    };
+    if how != Unmounting::Forced {
+        settle(&path)?;
     }
+    unmount_with(&path, flags, arguments)
 }
 
 /// Takes away the mount that a dead pkfs left behind: nothing answers there any more. Does nothing anywhere else.
@@ -65,9 +79,15 @@ pub fn clear_dead(mount_point: &Path) -> Result<()> {
 
 /// Takes a mount out of the tree, even if files are open: those live until the process ends.
 pub(super) fn detach(path: &Path) -> Result<()> {
-    match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+    unmount_with(path, UnmountFlags::DETACH, &["-u", "-z"])
+}
+
+/// By the system call, or with these arguments by fusermount for everybody but root.
+fn unmount_with(path: &Path, flags: UnmountFlags, arguments: &[&str]) -> Result<()> {
+    match rustix::mount::unmount(path, flags | UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(Errno::PERM) => by_fusermount(path, &["-u", "-z"]),
+        Err(Errno::BUSY) => Err(busy(path)),
+        Err(Errno::PERM) => by_fusermount(path, arguments),
         Err(error) => Err(Error::io("unmount", path, error.into())),
     }
 }
@@ -99,7 +119,6 @@ fn ioctl(root: &File) -> rustix::io::Result<()> {
     unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::NoArg::<{ SETTLE as rustix::ioctl::Opcode }>::new()) }
 }
 
-/// For everybody but root.
 fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {
     let output = Command::new("fusermount3").args(how).arg("--").arg(path).output().map_err(|error| {
         Error::new(Kind::Failed, "fusermount3 is needed to unmount").hint("install fuse3").because(error)
@@ -114,11 +133,13 @@ fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {
     Err(Error::new(Kind::NotPermitted, format!("{} cannot be unmounted: {}", path.display(), said.trim())))
 }
 
-/// The path as the kernel lists it. The last part is not resolved: the mount may be dead.
+/// The path as the kernel lists it.
 fn absolute(path: &Path) -> Result<PathBuf> {
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
-    }
+    path.canonicalize().or_else(|_| unasked(path))
+}
+
+/// The same without asking the mount, which may be dead: the last part is not resolved.
+fn unasked(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
     match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
         (Some(parent), Some(name)) => Ok(parent.join(name)),
@@ -162,11 +183,11 @@ fn busy(path: &Path) -> Error {
     holders.retain(|(pid, _)| *pid != std::process::id());
     let error = Error::new(Kind::Failed, format!("{} is in use", path.display()));
     if holders.is_empty() {
-        return error.hint("a process of another user holds it; root sees which");
+        return error.hint("a process of another user holds it, and root sees which; --lazy takes it out of sight now");
     }
     let named: Vec<String> = holders.iter().take(NAMED).map(|(pid, name)| format!("{name} (pid {pid})")).collect();
     let more = if holders.len() > NAMED { format!(" and {} more", holders.len() - NAMED) } else { String::new() };
-    error.hint(format!("held by {}{more}", named.join(", ")))
+    error.hint(format!("held by {}{more}; --lazy takes it out of sight now", named.join(", ")))
 }
 
 /// Processes whose working directory, root or an open file is below the path.

@@ -312,6 +312,18 @@ impl Keynode {
         }
     }
 
+    /// The key that signed the newest commit of a secret.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Damaged`].
+    pub fn head_writer(&self, snapshot: &Snapshot, id: ItemId) -> Result<Fingerprint> {
+        let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+        match state.and_then(super::namespace::SecretState::head) {
+            Some(head) => version::writer(&snapshot.archive, &head),
+            None => Err(Error::not_found(format!("{id}: no such secret"))),
+        }
+    }
+
     /// Seals a value for a secret; nothing is written yet and no lock is held.
     ///
     /// # Errors

@@ -39,6 +39,11 @@ pub(super) fn walk(archive: &Archive, head: &Head, visit: &mut dyn FnMut(CommitR
     Ok(())
 }
 
+/// The key that signed the newest commit.
+pub(super) fn writer(archive: &Archive, head: &Head) -> Result<Fingerprint> {
+    commit(archive, &head.commit).map(|commit| commit.writer)
+}
+
 /// All versions, oldest first.
 pub(super) fn versions(archive: &Archive, head: &Head) -> Result<Vec<Version>> {
     let mut versions: Vec<Version> = Vec::new();

@@ -5,11 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use pkfs::fuse::{self, MountOptions};
+use pkfs::fuse::{self, MountOptions, Unmounting};
 use pkfs::node::{InitOptions, Keynode, Profile};
 use tempfile::TempDir;
 
@@ -22,6 +22,7 @@ pub struct Bench {
 pub struct Mount {
     process: Child,
     point: PathBuf,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// A mount by threads of this process, over a new keynode `app.pk`; unmounted on drop. It remembers what it saw in the
@@ -82,12 +83,18 @@ impl Bench {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pkfs"));
-        command.args(arguments).current_dir(self.directory.path()).stdin(Stdio::null());
+        command.args(arguments);
+        self.surround(&mut command);
+        command
+    }
+
+    /// Where a command runs, and what it knows.
+    pub fn surround(&self, command: &mut Command) {
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
         for name in ["PKFS_PASSPHRASE_FILE", "CREDENTIALS_DIRECTORY", "RUST_LOG"] {
             command.env_remove(name);
         }
         command.env("HOME", self.directory.path()).env("XDG_STATE_HOME", self.path("state")).env("PKFS_KEY", "key");
-        command
     }
 
     /// Runs it; what it wrote.
@@ -115,22 +122,39 @@ impl Bench {
 
     /// A mount on `m`, ready.
     pub fn mount(&self, options: &[&str]) -> Mount {
+        self.mount_with(options, &[])
+    }
+
+    /// The same with more variables.
+    pub fn mount_with(&self, options: &[&str], variables: &[(&str, PathBuf)]) -> Mount {
         let mut arguments = vec!["mount", "--foreground", "app.pk", "m"];
         arguments.extend(options);
         let mut command = self.command(&arguments);
-        let mut process = command.env("RUST_LOG", "pkfs=info").stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = command
+            .envs(variables.iter().cloned())
+            .env("RUST_LOG", "pkfs=info")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("mounted"));
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let saying = said.clone();
         // Nobody may be stopped by a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| saying.lock().unwrap().push(line)));
         assert!(ready, "the mount ended before it was ready");
-        Mount { process, point: self.path("m") }
+        Mount { process, point: self.path("m"), said }
     }
 }
 
 impl Mount {
     pub fn path(&self, name: &str) -> PathBuf {
         self.point.join(name)
+    }
+
+    /// The lines that it has logged since it was ready.
+    pub fn said(&self) -> Vec<String> {
+        self.said.lock().unwrap().clone()
     }
 
     pub fn read(&self, name: &str) -> String {
@@ -208,7 +232,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let unmounted = fuse::unmount(&self.directory.path().join("m"));
+        let unmounted = fuse::unmount(&self.directory.path().join("m"), Unmounting::Whole);
         if unmounted.is_err() {
             let _ = rustix::mount::unmount(self.path(""), rustix::mount::UnmountFlags::DETACH);
         }

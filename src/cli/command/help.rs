@@ -79,7 +79,23 @@ is .versions/db/password/1, 2, 3 and log.
 and ln work as everywhere. A secret is decrypted when it is first read. What was synced or closed is on disk in the
 keynode. History is in .versions, which listings do not show.
 
-`pkfs umount DIR` ends it. Where the file cannot be written, the mount is read-only.
+`pkfs umount DIR` ends it. Where the file cannot be written, the mount is read-only. After `pkfs install` mount(8) and fstab
+know the type fuse.pkfs:
+
+  /srv/app.pk /run/secrets fuse.pkfs key=/etc/app.key,allow_other,nofail 0 0
+
+Options (-o):
+
+  ro, rw            whether anything can be changed
+  allow_other       users other than the one who mounts may look; permissions of files count
+  suid, dev, exec   switched off unless asked for
+  no_page_cache     the kernel keeps nothing of what files hold, but for files that are mapped
+  xattr             secrets have the extended attributes user.pkfs.version, .id and .writer
+  cache=SIZE        for decrypted contents, in locked memory [64M]
+  max_size=SIZE     the largest secret that may be written [64M]
+  uid=N, gid=N      shown as owner and group of everything
+  umask=MODE        permission bits to hide
+  fsname=TEXT       shown as the source, instead of the keynode's path
 ",
     ),
     (

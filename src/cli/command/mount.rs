@@ -9,14 +9,16 @@ use clap::Args;
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::exit::DONE;
 use super::super::keynode::Target;
-use super::super::{quantity, rules_file, verbosity};
+use super::super::{notify, quantity, rules_file, verbosity};
 use crate::error::{Error, Kind, Result};
-use crate::fuse::{self, MountOptions, daemon};
+use crate::fuse::{self, MountOptions, Unmounting, daemon};
 use crate::node::ShareName;
 
 /// Mount a keynode as a directory
 ///
-/// Returns when the directory is ready; --foreground stays until it is unmounted. SIGINT and SIGTERM unmount cleanly.
+/// Returns when the directory is ready; --foreground stays until it is unmounted, and tells a service manager that waits for
+/// it (NOTIFY_SOCKET). SIGINT and SIGTERM unmount cleanly. -v logs each request: operation, path, caller, result and time, and
+/// nothing of what files hold; in the background that goes to the system's log.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs mount app.pk /run/secrets\n  pkfs mount app.pk m --read-only -o allow_other")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -47,7 +49,10 @@ pub(in super::super) struct Mount {
     /// Stay until it is unmounted
     #[arg(long)]
     foreground: bool,
-    /// Mount options, as mount(8) takes them
+    /// Let the kernel keep nothing of what files hold, but for files that are mapped
+    #[arg(long)]
+    no_page_cache: bool,
+    /// Mount options, as mount(8) takes them; `pkfs help mount` has them all
     #[arg(short, value_name = "OPTS")]
     options: Vec<String>,
     /// The largest value that may be written [default: 64M]
@@ -57,6 +62,7 @@ pub(in super::super) struct Mount {
 
 impl Mount {
     pub(in super::super) fn run(self, context: &Context) -> Result<u8> {
+        let options = self.mount_options()?;
         let target = Target::resolve(&self.keynode.keynode)?;
         if let Some(mount) = &target.mount {
             return Err(Error::new(Kind::Invalid, format!("mounted already at {}", mount.point.display()))
@@ -70,9 +76,8 @@ impl Mount {
                 Err(e) => Error::io("mount on", &self.directory, e).hint(format!("mkdir {what}")),
             });
         }
-        let options = self.mount_options()?;
         if self.foreground {
-            self.serve(context, &target, options, || {})?;
+            self.serve(context, &target, options, notify::ready)?;
         } else {
             daemon::background(|ready| {
                 let detach = || {
@@ -88,6 +93,7 @@ impl Mount {
     fn mount_options(&self) -> Result<MountOptions> {
         let mut options = MountOptions::parse(&self.options)?;
         options.read_only |= self.read_only || self.view.is_some();
+        options.no_page_cache |= self.no_page_cache;
         options.audit = self
             .audit
             .as_ref()
@@ -105,12 +111,12 @@ impl Mount {
     }
 
     /// Unlocks and serves: in the background, all of this happens in the process that stays.
-    fn serve(
+    fn serve<R>(
         &self,
         context: &Context,
         target: &Target,
         mut options: MountOptions,
-        ready: impl FnOnce() + Send,
+        ready: impl FnOnce() -> R + Send,
     ) -> Result<()> {
         let access = if options.read_only { Access::Read } else { Access::Write };
         let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(target, access)?));
@@ -131,17 +137,30 @@ fn source(file: &Path) -> String {
 }
 
 /// Unmount
+///
+/// What waits in the mount's memory is on disk when it returns. A mount that is in use stays, and who holds it is named.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  pkfs umount /run/secrets")]
+#[command(after_help = "Example:\n  pkfs umount /run/secrets\n  pkfs umount /run/secrets --lazy")]
 pub(in super::super) struct Umount {
     /// Where it is mounted
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// Take it out of sight now, even if it is in use; it ends, and is saved, with the last file that is open
+    #[arg(long)]
+    lazy: bool,
+    /// Do not wait for a mount that answers no more
+    #[arg(long, conflicts_with = "lazy")]
+    force: bool,
 }
 
 impl Umount {
     pub(in super::super) fn run(self) -> Result<u8> {
-        fuse::unmount(&self.directory)?;
+        let how = match (self.lazy, self.force) {
+            (true, _) => Unmounting::Lazy,
+            (_, true) => Unmounting::Forced,
+            _ => Unmounting::Whole,
+        };
+        fuse::unmount(&self.directory, how)?;
         Ok(DONE)
     }
 }
