@@ -71,6 +71,8 @@ pub struct Keynode {
     state: RwLock<Arc<Snapshot>>,
     /// Held by the one transaction of this process, before the file's lock.
     pub(super) writing: Mutex<()>,
+    /// Held while this process changes the file, until its state is what the file holds.
+    pub(super) appending: Mutex<()>,
 }
 
 /// A value sealed for a secret, ready to be written.
@@ -123,7 +125,7 @@ impl Keynode {
         memory.pin(&path, &key.fingerprint());
         memory.remember(&key.fingerprint(), &snapshot.log);
         let state = RwLock::new(Arc::new(snapshot));
-        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()) })
+        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()), appending: Mutex::new(()) })
     }
 
     pub(super) fn open(archive: &Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
@@ -175,7 +177,7 @@ impl Keynode {
             None if options.read_only => Some("it was opened read-only".to_owned().into()),
             None => archive::unwritable(&path).map(Into::into),
         };
-        Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()) })
+        Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()), appending: Mutex::new(()) })
     }
 
     /// The node's key.
@@ -208,6 +210,8 @@ impl Keynode {
     /// # Errors
     /// The file is gone, damaged, another node's or older than before; the present state stays.
     pub fn refresh(&self) -> Result<bool> {
+        // What this process is writing it need not read and verify; nobody else writes meanwhile.
+        let Some(_others) = self.appending.try_lock() else { return Ok(false) };
         loop {
             let present = self.snapshot();
             let Some(archive) = present.archive.refresh()? else { return Ok(false) };

@@ -373,8 +373,11 @@ impl Transaction<'_> {
         }
         let Built { objects, references, mut snapshot } = built;
         let slots = std::mem::take(&mut self.slots);
+        let keynode = self.keynode;
+        let appending = keynode.appending.lock();
         snapshot.archive = self.lock.append(Batch { slots, objects, refs: references })?;
         let mut snapshot = self.acknowledge(snapshot);
+        drop(appending);
         if outgrown(&snapshot.archive, 0) && self.lock.can_compact().is_ok() {
             match self.compact(&snapshot) {
                 Ok(compacted) => snapshot = compacted,

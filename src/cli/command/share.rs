@@ -11,7 +11,7 @@ use super::super::output::{self, ListArgs, Row};
 use crate::error::{Error, Kind, Result};
 use crate::node::{ItemPath, Namespace, Share as NodeShare, ShareChange, ShareName, Shares};
 
-/// Name parts of the keynode, and let processes on this machine see them
+/// Name parts of the keynode, and let processes see them
 ///
 /// A share is paths, each with all that is or comes below it. On a mount by root, or with -o allow_other, each process
 /// sees the union of the shares that it is allowed, read-only, and nothing else; DIR/.views/NAME shows one share alone,

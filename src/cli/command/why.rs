@@ -10,7 +10,7 @@ use super::super::{mountinfo, output};
 use crate::error::{Error, Kind, Result};
 use crate::fuse;
 
-/// Say whether a process may see something on a mount, and by which rule
+/// Say whether a process may see something, and by which rule
 ///
 /// For whoever mounted. Exit status 6: it may not.
 #[derive(Debug, Args)]
