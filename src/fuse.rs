@@ -2,7 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `adapter`, `answer` | the kernel's requests, and how they are answered |
+//! | `requests`, `adapter`, `answer` | the kernel's requests, what does them, how they are answered |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
@@ -19,6 +19,7 @@ pub mod daemon;
 mod expire;
 mod options;
 mod own_mount;
+mod requests;
 mod serve;
 mod signals;
 mod tell;

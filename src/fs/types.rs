@@ -172,6 +172,8 @@ pub enum Notice {
     },
     /// The attributes of an inode changed.
     Attributes(Ino),
+    /// What the kernel remembers of an inode's content may be wrong.
+    Content(Ino),
 }
 
 /// Something that those who watch the mount must hear.
