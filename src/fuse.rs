@@ -2,7 +2,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `adapter`, `answer` | the kernel's requests, and how they are answered |
+//! | `kernel` | the kernel's requests, unpacked and answered |
+//! | `adapter`, `answer` | whose they are and which thread does them; how they are answered |
 //! | `requests` | doing them: guarded and logged |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
@@ -20,6 +21,7 @@ mod answer;
 mod convert;
 pub mod daemon;
 mod expire;
+mod kernel;
 mod options;
 mod own_mount;
 mod requests;

@@ -119,6 +119,22 @@ fn a_read_only_mount_shows_outside_changes() {
 }
 
 #[test]
+fn a_page_that_was_changed_on_a_read_only_mount_is_forgotten() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.put("a", "one");
+    let mount = bench.mount(&["--read-only"]);
+    let script = "import mmap,sys\n\
+        f=open(sys.argv[1],'r+b'); m=mmap.mmap(f.fileno(),0); m[0:3]=b'bad'\n\
+        try: m.flush(); sys.exit('written')\n\
+        except OSError: pass\n";
+    assert!(Command::new("python3").args(["-c", script]).arg(mount.path("a")).status().unwrap().success());
+    eventually("the old content", || mount.read("a") == "one");
+}
+
+#[test]
 fn an_outside_change_is_an_atomic_replace() {
     if !can_mount() {
         return;

@@ -142,8 +142,8 @@ impl FileSystem {
                 current.done = true;
                 state.watchers_see(&spot, None, &self.notices);
                 // What comes in its place follows at once.
-                if let Some(behind) = state.turn.queue.pop_back_if(|last| *last == spot) {
-                    state.turn.queue.push_front(behind);
+                if state.turn.queue.back() == Some(&spot) {
+                    state.turn.queue.rotate_right(1);
                 }
                 Ok(())
             }

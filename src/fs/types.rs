@@ -188,6 +188,8 @@ pub enum Notice {
     },
     /// The attributes of an inode changed.
     Attributes(Ino),
+    /// What the kernel remembers of an inode's content may be wrong.
+    Content(Ino),
 }
 
 /// Something that those who watch the mount must hear.

@@ -8,7 +8,7 @@ use super::buffer::{Buffer, Occasion};
 use super::inode::Node;
 use super::memory::{Class, MemoryItem};
 use super::state::{State, read_only_history};
-use super::types::{Caller, Entry, FileKind, HandleId, Ino, OpenMode, SetAttributes};
+use super::types::{Caller, Entry, FileKind, HandleId, Ino, Notice, OpenMode, SetAttributes};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Attributes, ItemId, Locked, Name};
 use crate::time::Timestamp;
@@ -108,7 +108,13 @@ impl FileSystem {
     /// # Errors
     /// `TooLarge`, `ReadOnly`; what decrypting the present content brings.
     pub fn write(&self, ino: Ino, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.buffer(ino)?.write(offset, bytes, self.options.max_size, || self.committed(ino))
+        let buffer = self.buffer(ino).inspect_err(|error| {
+            // A page of a mapping was changed before anybody was asked.
+            if error.kind() == Kind::ReadOnly {
+                self.notices.send(Notice::Content(ino));
+            }
+        })?;
+        buffer.write(offset, bytes, self.options.max_size, || self.committed(ino))
     }
 
     /// Makes sure that the file has this many bytes at least, as fallocate(2) promises.

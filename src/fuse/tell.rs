@@ -23,6 +23,9 @@ pub(super) fn notices(receiver: &mpsc::Receiver<Notice>, fs: &Weak<FileSystem>, 
             Notice::Attributes(ino) => {
                 let _ = notifier.inval_inode(INodeNo(ino.0), -1, 0);
             }
+            Notice::Content(ino) => {
+                let _ = notifier.inval_inode(INodeNo(ino.0), 0, 0);
+            }
         }
     }
 }

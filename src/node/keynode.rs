@@ -177,7 +177,15 @@ impl Keynode {
             None if options.read_only => Some("it was opened read-only".to_owned().into()),
             None => archive::unwritable(&path).map(Into::into),
         };
-        Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()), appending: Mutex::new(()) })
+        Ok(Self {
+            path,
+            key,
+            memory,
+            read_only,
+            state: RwLock::new(Arc::new(snapshot)),
+            writing: Mutex::new(()),
+            appending: Mutex::new(()),
+        })
     }
 
     /// The node's key.

@@ -24,6 +24,9 @@ enum Durability {
     Later,
 }
 
+/// How many entries this process has written.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
 /// The state directory, if there can be one.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
@@ -114,7 +117,6 @@ impl Memory {
         };
         let path = directory.join(entry);
         // Threads of one process may write at once.
-        static WRITTEN: AtomicU64 = AtomicU64::new(0);
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let temporary = path.with_extension(format!("{}-{number}", std::process::id()));
         let written = make_parent(&path).and_then(|()| {

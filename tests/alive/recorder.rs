@@ -68,7 +68,7 @@ impl Recorder {
     }
 
     fn read(&mut self) -> Vec<(String, String, String)> {
-        let mut bytes = [0; 1 << 16];
+        let mut bytes = [0; 1 << 14];
         let length = self.inotify.read(&mut bytes).unwrap();
         let (mut rest, mut events) = (&bytes[..length], Vec::new());
         // struct inotify_event: wd, mask, cookie, len, name.

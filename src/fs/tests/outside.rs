@@ -107,3 +107,57 @@ fn a_keynode_that_vanished_is_an_io_error_and_what_was_written_waits_for_it() {
     tree.close(written, handle);
     assert_eq!(versions(&tree.remounted(), "a"), [b"one", b"two"]);
 }
+
+#[test]
+fn watchers_are_shown_the_old_inode_giving_way_to_the_new_one() {
+    let tree = Tree::new();
+    let (fs, a, notices) = (&tree.fs, Name::new(b"a").unwrap(), tree.fs.notices());
+    tree.put("a", b"one");
+    let old = ino(fs, "a").unwrap();
+    put_outside(&tree.on_disk(), "a", b"two");
+    fs.refresh().unwrap();
+    // Until the kernel has heard of it, whoever opens it by name is sent back once.
+    assert!(fs.is_outdated(old, ME) && !fs.is_outdated(old, ME));
+    for notice in notices.try_iter() {
+        if let Notice::Entry { parent, name } = notice {
+            fs.expired(parent, name);
+        }
+    }
+    assert!(!fs.is_outdated(old, Caller { pid: 2, ..ME }));
+    let new = ino(fs, "a").unwrap();
+    let event = fs.next_event().unwrap();
+    let hidden = match &event.act {
+        Act::Appear { hidden } => Some(hidden),
+        _ => None,
+    }
+    .unwrap();
+    assert_eq!((event.directory.is_root(), &event.name), (true, &a));
+    assert_eq!(kind(fs.lookup(Ino::ROOT, hidden.as_bytes())), Kind::NotFound);
+    assert_eq!(fs.own_lookup(Ino::ROOT, hidden.as_bytes()).unwrap().stat.ino, new);
+    let seen = fs.own_lookup(Ino::ROOT, b"a").unwrap().stat;
+    assert_eq!((seen.ino, seen.links), (old, 1));
+    assert_eq!(ino(fs, "a").unwrap(), new, "others see the new one");
+    assert_eq!(kind(fs.own_remove(Ino::ROOT, b"a")), Kind::NotPermitted);
+    fs.own_rename(Ino::ROOT, hidden.as_bytes(), Ino::ROOT, b"a").unwrap();
+    fs.event_done();
+    assert_eq!(fs.getattr(old).unwrap().stat.links, 0);
+    assert_eq!(fs.own_lookup(Ino::ROOT, b"a").unwrap().stat.ino, new);
+    fs.end_events();
+    assert!(fs.next_event().is_none());
+}
+
+#[test]
+fn a_name_that_changed_here_meanwhile_is_not_told_of() {
+    let tree = Tree::new();
+    let _notices = tree.fs.notices();
+    tree.put("a", b"one");
+    let other = tree.on_disk();
+    let mut transaction = other.begin().unwrap();
+    transaction.unlink(ItemId::ROOT, &Name::new(b"a").unwrap()).unwrap();
+    transaction.commit().unwrap();
+    tree.fs.refresh().unwrap();
+    tree.put("a", b"two");
+    put_outside(&tree.on_disk(), "last", b"");
+    tree.fs.refresh().unwrap();
+    assert_eq!(tree.fs.next_event().unwrap().name, Name::new(b"last").unwrap());
+}
