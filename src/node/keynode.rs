@@ -69,6 +69,8 @@ pub struct Keynode {
     state: RwLock<Arc<Snapshot>>,
     /// Held by the one transaction of this process, before the file's lock.
     pub(super) writing: Mutex<()>,
+    /// Held while a new state is made: by a transaction, after the file's lock.
+    pub(super) publishing: Mutex<()>,
 }
 
 /// A value sealed for a secret, ready to be written.
@@ -121,7 +123,7 @@ impl Keynode {
         memory.pin(&path, &key.fingerprint());
         memory.remember(&key.fingerprint(), &snapshot.log);
         let state = RwLock::new(Arc::new(snapshot));
-        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()) })
+        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()), publishing: Mutex::new(()) })
     }
 
     pub(super) fn open(archive: &Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
@@ -173,7 +175,15 @@ impl Keynode {
             None if options.read_only => Some("it was opened read-only".to_owned().into()),
             None => archive::unwritable(&path).map(Into::into),
         };
-        Ok(Self { path, key, memory, read_only, state: RwLock::new(Arc::new(snapshot)), writing: Mutex::new(()) })
+        Ok(Self {
+            path,
+            key,
+            memory,
+            read_only,
+            state: RwLock::new(Arc::new(snapshot)),
+            writing: Mutex::new(()),
+            publishing: Mutex::new(()),
+        })
     }
 
     /// The node's key.
@@ -201,23 +211,18 @@ impl Keynode {
     }
 
     /// Looks at the file again; true where a new state stands, which [`Self::remember_since`] is to remember. It waits
-    /// neither for the disk nor for transactions, of which this process may have one that waits for another process.
+    /// neither for the disk nor for another process, as a transaction of this one may.
     ///
     /// # Errors
     /// The file is gone, damaged, another node's or older than before; the present state stays.
     pub fn refresh(&self) -> Result<bool> {
-        loop {
-            let present = self.snapshot();
-            let Some(archive) = present.archive.refresh()? else { return Ok(false) };
-            let new = self.verified(&present, &archive)?;
-            let mut state = self.state.write();
-            // Otherwise a transaction was faster, and may have seen less of the file, or more.
-            if Arc::ptr_eq(&state, &present) {
-                let changed = new.log != present.log;
-                *state = new;
-                return Ok(changed);
-            }
-        }
+        let _publishing = self.publishing.lock();
+        let present = self.snapshot();
+        let Some(archive) = present.archive.refresh()? else { return Ok(false) };
+        let new = self.verified(&present, &archive)?;
+        let changed = new.log != present.log;
+        self.publish(new);
+        Ok(changed)
     }
 
     /// Remembers how far the log goes, once that is on disk.

@@ -38,6 +38,7 @@ pub struct Transaction<'a> {
     date: Timestamp,
     changes: Vec<Change>,
     values: HashMap<ItemId, Pending>,
+    _publishing: MutexGuard<'a, ()>,
     _writing: MutexGuard<'a, ()>,
 }
 
@@ -81,6 +82,9 @@ impl Keynode {
         let writing = self.writing.lock();
         let present = self.snapshot();
         let mut lock = WriteLock::acquire_from(&present.archive)?;
+        let publishing = self.publishing.lock();
+        // What was taken in while this waited is not to be read again.
+        let present = self.snapshot();
         // First, so that nothing is cut off that was seen whole.
         let present = self.adopt(&present, lock.archive())?;
         self.recover(&mut lock)?;
@@ -95,6 +99,7 @@ impl Keynode {
             date: Timestamp::now(),
             changes: Vec::new(),
             values: HashMap::new(),
+            _publishing: publishing,
             _writing: writing,
         })
     }
