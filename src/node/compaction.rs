@@ -40,8 +40,6 @@ impl Transaction<'_> {
         }
         let references = snapshot.references();
         let slots = self.final_slots()?;
-        let keynode = self.keynode;
-        let _appending = keynode.appending.lock();
         snapshot.archive = self.lock.compact(&references, &slots, built.objects.iter().chain(&checkpoint))?;
         Ok(self.acknowledge(snapshot))
     }

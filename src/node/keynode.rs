@@ -71,8 +71,8 @@ pub struct Keynode {
     state: RwLock<Arc<Snapshot>>,
     /// Held by the one transaction of this process, before the file's lock.
     pub(super) writing: Mutex<()>,
-    /// Held while this process changes the file, until its state is what the file holds.
-    pub(super) appending: Mutex<()>,
+    /// Held while a new state is made: by a transaction, after the file's lock.
+    pub(super) publishing: Mutex<()>,
 }
 
 /// A value sealed for a secret, ready to be written.
@@ -125,7 +125,7 @@ impl Keynode {
         memory.pin(&path, &key.fingerprint());
         memory.remember(&key.fingerprint(), &snapshot.log);
         let state = RwLock::new(Arc::new(snapshot));
-        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()), appending: Mutex::new(()) })
+        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()), publishing: Mutex::new(()) })
     }
 
     pub(super) fn open(archive: &Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
@@ -184,7 +184,7 @@ impl Keynode {
             read_only,
             state: RwLock::new(Arc::new(snapshot)),
             writing: Mutex::new(()),
-            appending: Mutex::new(()),
+            publishing: Mutex::new(()),
         })
     }
 
@@ -213,25 +213,18 @@ impl Keynode {
     }
 
     /// Looks at the file again; true where a new state stands, which [`Self::remember_since`] is to remember. It waits
-    /// neither for the disk nor for transactions, of which this process may have one that waits for another process.
+    /// neither for the disk nor for another process, as a transaction of this one may.
     ///
     /// # Errors
     /// The file is gone, damaged, another node's or older than before; the present state stays.
     pub fn refresh(&self) -> Result<bool> {
-        // What this process is writing it need not read and verify; nobody else writes meanwhile.
-        let Some(_others) = self.appending.try_lock() else { return Ok(false) };
-        loop {
-            let present = self.snapshot();
-            let Some(archive) = present.archive.refresh()? else { return Ok(false) };
-            let new = self.verified(&present, &archive)?;
-            let mut state = self.state.write();
-            // Otherwise a transaction was faster, and may have seen less of the file, or more.
-            if Arc::ptr_eq(&state, &present) {
-                let changed = new.log != present.log;
-                *state = new;
-                return Ok(changed);
-            }
-        }
+        let _publishing = self.publishing.lock();
+        let present = self.snapshot();
+        let Some(archive) = present.archive.refresh()? else { return Ok(false) };
+        let new = self.verified(&present, &archive)?;
+        let changed = new.log != present.log;
+        self.publish(new);
+        Ok(changed)
     }
 
     /// Remembers how far the log goes, once that is on disk.

@@ -41,6 +41,7 @@ pub struct Transaction<'a> {
     values: HashMap<ItemId, Pending>,
     /// Other shares, sealed.
     shares: Option<Vec<u8>>,
+    _publishing: MutexGuard<'a, ()>,
     _writing: MutexGuard<'a, ()>,
 }
 
@@ -84,6 +85,9 @@ impl Keynode {
         let writing = self.writing.lock();
         let present = self.snapshot();
         let mut lock = WriteLock::acquire_from(&present.archive)?;
+        let publishing = self.publishing.lock();
+        // What was taken in while this waited is not to be read again.
+        let present = self.snapshot();
         // First, so that nothing is cut off that was seen whole.
         let present = self.adopt(&present, lock.archive())?;
         self.recover(&mut lock)?;
@@ -99,6 +103,7 @@ impl Keynode {
             changes: Vec::new(),
             values: HashMap::new(),
             shares: None,
+            _publishing: publishing,
             _writing: writing,
         })
     }
@@ -373,11 +378,8 @@ impl Transaction<'_> {
         }
         let Built { objects, references, mut snapshot } = built;
         let slots = std::mem::take(&mut self.slots);
-        let keynode = self.keynode;
-        let appending = keynode.appending.lock();
         snapshot.archive = self.lock.append(Batch { slots, objects, refs: references })?;
         let mut snapshot = self.acknowledge(snapshot);
-        drop(appending);
         if outgrown(&snapshot.archive, 0) && self.lock.can_compact().is_ok() {
             match self.compact(&snapshot) {
                 Ok(compacted) => snapshot = compacted,

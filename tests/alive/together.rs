@@ -13,7 +13,7 @@ use crate::outside::{Outside, fill};
 use crate::support::{Served, alone, can_mount, eventually};
 
 const SECRETS: usize = 12;
-const TRANSACTIONS: u64 = 60;
+const TRANSACTIONS: u64 = 40;
 
 fn name(n: usize) -> String {
     format!("d{}/s{n}", n % 3)
@@ -115,7 +115,7 @@ fn burst(read_only: bool) {
             });
         }
         let outside = Outside::of(mount);
-        for n in 1..=200_u64 {
+        for n in 1..=100_u64 {
             let at = usize::try_from(n).unwrap() % SECRETS;
             outside.put(&name(at), &n.to_string());
             if n % 10 == 0 {
