@@ -5,6 +5,7 @@
 //! content differs between callers is a *gate*: its attributes are never kept, the kernel asks for them with the
 //! credentials of whoever walks through, and the answer goes to that caller alone. Opening is always decided.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use log::{info, warn};
@@ -273,23 +274,26 @@ impl FileSystem {
     /// # Errors
     /// As for [`Self::lookup`].
     pub fn lookup_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<Entry> {
-        let found = self.lookup(parent, name)?;
-        let Some(rules) = &self.rules else { return Ok(found) };
+        let Some(rules) = &self.rules else { return self.lookup(parent, name) };
         let grant = rules.grant(caller);
         if grant.is_all() {
-            return Ok(found);
+            return self.lookup(parent, name);
         }
-        let ino = found.stat.ino;
-        let mut state = self.state.lock();
-        let seen = state.seen(ino);
-        let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 1);
-        if held || grant.shows(seen.sight, seen.directory) {
-            return Ok(found);
+        let refused = RefCell::new(None);
+        let may = |state: &State, ino: Ino| {
+            let seen = state.seen(ino);
+            let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 0);
+            let shown = seen.is_root || held || grant.shows(seen.sight, seen.directory);
+            if !shown {
+                refused.replace(Some(seen));
+            }
+            shown
+        };
+        let found = self.lookup_if(parent, name, &may);
+        if let Some(seen) = refused.take() {
+            self.witness(caller, parent, Some(name), Want::See, false, &seen)?;
         }
-        state.inodes.forget(ino, 1);
-        drop(state);
-        self.witness(caller, parent, Some(name), Want::See, false, &seen)?;
-        Err(hidden())
+        found
     }
 
     /// Opens a directory for a caller: it lists what that caller may see.
@@ -458,6 +462,6 @@ impl State {
     }
 }
 
-fn hidden() -> Error {
+pub(super) fn hidden() -> Error {
     Error::not_found("not in any share of this caller")
 }

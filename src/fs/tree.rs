@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::FileSystem;
+use super::admission::hidden;
 use super::history::Place;
 use super::inode::Node;
-use super::state::{Directory, is_reserved};
+use super::state::{Directory, State, is_reserved};
 use super::types::{DirEntry, Entry, HandleId, Ino, Slice};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Content, ItemId, Locked, Name, Snapshot};
@@ -26,6 +27,11 @@ impl FileSystem {
     /// # Errors
     /// `NotFound`, `NotDirectory`; for the history what reading it brings.
     pub fn lookup(&self, parent: Ino, name: &[u8]) -> Result<Entry> {
+        self.lookup_if(parent, name, &|_, _| true)
+    }
+
+    /// As [`Self::lookup`], if `may` says so of the inode before the reference is counted.
+    pub(super) fn lookup_if(&self, parent: Ino, name: &[u8], may: &dyn Fn(&State, Ino) -> bool) -> Result<Entry> {
         let name = Name::new(name)?;
         let place = {
             let mut state = self.state.lock();
@@ -33,21 +39,24 @@ impl FileSystem {
                 Directory::Item(ItemId::ROOT) if is_reserved(&name) => {
                     if name.as_bytes() == b".views" {
                         drop(state);
-                        return self.views_entry();
+                        return self.views_entry(may);
                     }
-                    let root = Place::root(&state.snapshot);
-                    let ino = state.inodes.look_up(&Node::Place(Arc::new(root)));
+                    let root = Node::Place(Arc::new(Place::root(&state.snapshot)));
+                    let ino = state.reach(&root, may)?;
                     return Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false });
                 }
                 Directory::Item(directory) => {
                     let id = state.existing(directory, &name)?;
                     let keep = state.is_lasting(directory, &name, id);
                     state.stat_item(id)?;
-                    let ino = state.inodes.look_up(&Node::Item(id));
+                    let ino = state.reach(&Node::Item(id), may)?;
                     return state.entry(ino, keep);
                 }
                 Directory::Place(place) => place,
                 Directory::Views => {
+                    if !may(&state, parent) {
+                        return Err(hidden());
+                    }
                     drop(state);
                     return self.view(&name);
                 }
@@ -55,7 +64,7 @@ impl FileSystem {
         };
         let found = Node::Place(Arc::new(self.history_child(&place, &name)?));
         let mut state = self.state.lock();
-        let ino = state.inodes.look_up(&found);
+        let ino = state.reach(&found, may)?;
         // Who may read it may have changed since it was looked up before.
         state.inodes.get_mut(ino)?.node = found;
         Ok(Entry { stat: state.stat(ino)?, keep: false, gate: false })
@@ -250,5 +259,17 @@ impl FileSystem {
         let mut state = self.state.lock();
         let ino = state.inodes.look_up(node);
         state.entry(ino, true)
+    }
+}
+
+impl State {
+    /// The inode of a node with one more reference, if `may` says so of it before.
+    pub(super) fn reach(&mut self, node: &Node, may: &dyn Fn(&State, Ino) -> bool) -> Result<Ino> {
+        let ino = self.inodes.ensure(node);
+        if !may(self, ino) {
+            self.inodes.drop_if_unused(ino);
+            return Err(hidden());
+        }
+        Ok(self.inodes.look_up(node))
     }
 }

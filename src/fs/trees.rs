@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::inode::Node;
-use super::state::directory_stat;
+use super::state::{State, directory_stat};
 use super::types::{DirEntry, Entry, FileKind, Ino};
 use super::{FileSystem, Options};
 use crate::error::{Error, Result};
@@ -82,10 +82,10 @@ impl FileSystem {
         Ok(shares.0.keys().filter_map(entry).collect())
     }
 
-    /// `.views` itself.
-    pub(super) fn views_entry(&self) -> Result<Entry> {
+    /// `.views` itself, if `may` says so.
+    pub(super) fn views_entry(&self, may: &dyn Fn(&State, Ino) -> bool) -> Result<Entry> {
         let mut state = self.state.lock();
-        let ino = state.inodes.look_up(&Node::Views);
+        let ino = state.reach(&Node::Views, may)?;
         let stat = directory_stat(&state, ino)?;
         Ok(Entry { stat, keep: true, gate: true })
     }
