@@ -27,7 +27,9 @@ entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
 const EXCEPTIONS: [(&str, &str); 3] = [
     ("::block", "there are no device nodes in a keynode: EPERM"),
     ("::char", "there are no device nodes in a keynode: EPERM"),
-    ("open::interact_2gb", "a secret has at most 64 MiB: EFBIG"),
+    // A hole takes no room on other file systems. Here a secret is one message: holes are encrypted too, and all of it
+    // is decrypted into locked memory and verified before one byte is read.
+    ("open::interact_2gb", "writes at 2 GiB, and a secret has at most 64 MiB: EFBIG"),
 ];
 
 /// Fewer passes than these, as root, mean that something was not tried.
@@ -43,7 +45,7 @@ fdatasync = 0.1
 fsync = 0.1
 invalidate = 1
 mapread = 10
-mapwrite = 1
+mapwrite = 2
 posix_fadvise = 1
 posix_fallocate = 2
 punch_hole = 2
@@ -52,6 +54,7 @@ sendfile = 3
 truncate = 5
 write = 10
 ";
+/// For each of several seeds.
 const OPERATIONS: &str = "25000";
 
 fn run(command: &mut Command) -> Output {
@@ -99,11 +102,16 @@ fn fsx_reads_what_it_has_written() {
     let bench = Bench::new();
     let mount = bench.mount(&[]);
     fs::write(bench.path("fsx.toml"), FSX).unwrap();
-    for seed in ["1", "2", "3", "4"] {
-        let mut command = Command::new("fsx");
-        command.args(["-q", "-N", OPERATIONS, "-S", seed, "-f"]).arg(bench.path("fsx.toml"));
-        let output = run(command.arg("-P").arg(bench.path("")).arg(mount.path("file")));
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        assert!(output.status.success() && said.contains("A-OK"), "seed {seed}: {said}");
-    }
+    std::thread::scope(|scope| {
+        for seed in ["1", "2", "3", "4"] {
+            let mut command = Command::new("fsx");
+            command.args(["-q", "-N", OPERATIONS, "-S", seed, "-f"]).arg(bench.path("fsx.toml"));
+            command.arg("-P").arg(bench.path("")).arg(mount.path(seed));
+            scope.spawn(move || {
+                let Output { status, stdout, stderr } = run(&mut command);
+                let said = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+                assert!(status.success() && said.contains("A-OK"), "seed {seed}: {said}");
+            });
+        }
+    });
 }

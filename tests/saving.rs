@@ -308,3 +308,34 @@ fn programs_write_keys_of_their_own() {
         assert_eq!(known, files.iter().map(|(name, _)| *name).collect::<Vec<_>>(), "{script}");
     }
 }
+
+/// What is saved by a link's name, and what the other name shows then: the same, or what it showed before.
+const LINKED: [(&str, &str, bool); 6] = [
+    ("ln -s a other", "sed -i --follow-symlinks s/one/two/ other", true),
+    ("ln -s a other", "cp /dev/stdin other", true),
+    ("ln -s a other", "vim -u NONE -N -i NONE -es -c 'set backupcopy=auto' -c %s/one/two/ -c wq other", true),
+    ("ln a other", "vim -u NONE -N -i NONE -es -c 'set backupcopy=auto' -c %s/one/two/ -c wq other", true),
+    ("ln a other", "cat > other", true),
+    ("ln a other", "sed -i s/one/two/ other", false),
+];
+
+#[test]
+fn links_stay_where_programs_care_for_them() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    for (at, (link, save, stays)) in LINKED.iter().enumerate() {
+        let directory = format!("linked{at}");
+        fs::create_dir(mount.path(&directory)).unwrap();
+        mount.write(&format!("{directory}/a"), "one\n");
+        run(&bench, &mount.path(&directory), &format!("{link}; echo two | {save}"), "");
+        assert_eq!(mount.read(&format!("{directory}/other")), "two\n", "{save}");
+        let expected: &[&[u8]] = if *stays { &[b"one\n", b"two\n"] } else { &[b"one\n"] };
+        assert_eq!(versions(&mount, &format!("{directory}/a")), expected, "{save}");
+    }
+    bench.pkfs(&["umount", "m"]);
+    assert_eq!(mount.wait(), Some(0));
+    assert_eq!(paths(&bench).len(), 3 * LINKED.len());
+}
