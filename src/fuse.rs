@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `adapter` | the kernel's requests |
-//! | `requests` | doing them: guarded and logged |
+//! | `guard` | doing them: guarded and logged |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
@@ -16,8 +16,9 @@
 mod adapter;
 mod convert;
 pub mod daemon;
+mod guard;
 mod options;
-mod requests;
+
 mod serve;
 mod signals;
 mod unmount;
@@ -25,7 +26,7 @@ mod watch;
 mod workers;
 mod xattr;
 
+pub use guard::REQUESTS;
 pub use options::MountOptions;
-pub use requests::REQUESTS;
 pub use serve::serve;
 pub use unmount::{Unmounting, clear_dead, unmount};

@@ -15,8 +15,8 @@ use fuser::{
 };
 
 use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, rename_mode, time};
+use super::guard::handle;
 use super::options::MountOptions;
-use super::requests::handle;
 use super::unmount::SETTLE;
 use super::workers::Workers;
 use super::xattr;
