@@ -18,7 +18,6 @@ mod convert;
 pub mod daemon;
 mod guard;
 mod options;
-
 mod serve;
 mod signals;
 mod unmount;
