@@ -104,6 +104,11 @@ impl Error {
         Self::new(kind, format!("cannot {what} {}: {}", path.display(), plain(&source))).because(source)
     }
 
+    /// A failed system call on what has no path: what was attempted.
+    pub fn system(what: impl fmt::Display, source: io::Error) -> Self {
+        Self::new(Kind::Failed, format!("cannot {what}: {}", plain(&source))).because(source)
+    }
+
     /// Adds what to do next, shown on a line of its own or in parentheses.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

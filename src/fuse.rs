@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `kernel` | the kernel's requests, unpacked and answered |
 //! | `adapter`, `answer` | whose they are and which thread does them; how they are answered |
-//! | `requests` | doing them: guarded and logged |
+//! | `guard` | doing them: guarded and logged |
 //! | `convert` | its words and ours |
 //! | `options` | `-o` |
 //! | `serve` | a mount from its beginning to its end |
@@ -21,10 +21,10 @@ mod answer;
 mod convert;
 pub mod daemon;
 mod expire;
+mod guard;
 mod kernel;
 mod options;
 mod own_mount;
-mod requests;
 mod serve;
 mod signals;
 mod tell;
@@ -35,8 +35,8 @@ mod workers;
 mod xattr;
 
 pub use alone::{leave, own_namespace};
+pub use guard::REQUESTS;
 pub use options::MountOptions;
-pub use requests::REQUESTS;
 pub use serve::serve;
 pub use unmount::{Unmounting, clear_dead, unmount};
 pub use why::why;

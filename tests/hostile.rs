@@ -76,7 +76,7 @@ fn keynode(path: &Path) -> (Keynode, Values) {
 
 /// Opens a file and reads all that is in it.
 fn read(path: &Path, key: &[u8], allow_rollback: bool) -> Result<BTreeMap<String, Result<Vec<u8>, Error>>, Error> {
-    let options = OpenOptions { read_only: true, allow_rollback, node: None };
+    let options = OpenOptions { read_only: true, allow_rollback, ..OpenOptions::default() };
     let keynode = SealedKeynode::open(path)?.into_keynode(NodeKey::from_secret(key)?, &options)?;
     let snapshot = keynode.snapshot();
     let root = snapshot.namespace().root();

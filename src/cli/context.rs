@@ -39,6 +39,8 @@ pub(super) struct Context {
 pub(super) enum Access {
     /// Look only.
     Read,
+    /// Look at it even if it is older than what was seen before, and say so.
+    Inspect,
     /// Change it.
     Write,
 }
@@ -62,6 +64,7 @@ impl Context {
         let node = self.unlock.node.as_ref().or(target.configured.node.as_ref());
         let options = OpenOptions {
             read_only: access == Access::Read,
+            only_look: access == Access::Inspect,
             allow_rollback: self.unlock.allow_rollback,
             node: node.map(|n| fingerprint(n)).transpose()?,
         };

@@ -110,7 +110,7 @@ fn failed(error: io::Error, path: &ItemPath, revision: &RevisionArgs) -> Error {
         (Some(libc::ELOOP), _) => Error::new(Kind::Invalid, format!("{path}: a symbolic link, not a secret")),
         (Some(libc::EACCES | libc::EPERM), _) => Error::new(Kind::NotPermitted, format!("{path}: not permitted")),
         (Some(libc::EIO), _) => Error::damaged(format!("{path}: not verified, the mount's log says why")),
-        _ => Error::new(Kind::Failed, format!("{path}: cannot be read from the mount")),
+        _ => return Error::system("read it from the mount", error).at(path),
     };
     found.because(error)
 }

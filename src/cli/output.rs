@@ -16,8 +16,9 @@
 //! | `share list` | array of `{name, paths, rules, alert}`; `rules` counts them |
 //! | `share show` | array of `{path}` |
 //! | `share rules` | array of `{share, conditions, write, until}`; a condition is text `word=value` |
+//! | `diff` | object `{path, old, new, old_size, new_size, equal, hunks}`; `old` and `new` are version numbers; `hunks` is an array of `{header, lines}`, each line with its sign in front and its newline, if it has one, at the end; null where a side is not text |
 //! | `fsck` | array of `{severity, place, what}`; `severity` is `note`, `warning` or `error` |
-//! | `import -N`, `export -N`, `restore -N`, `rm -N` | array of `{action, path}` |
+//! | `import -N`, `export -N`, `restore -N`, `rm -N`, `install` | array of `{action, path}` |
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -100,7 +101,7 @@ pub(super) fn failed(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::new(Kind::Failed, "standard output was closed").because(OutputClosed);
     }
-    Error::new(Kind::Failed, "cannot write to standard output").because(error)
+    Error::system("write to standard output", error)
 }
 
 /// A name or path for people and lists: as it is where it is plain UTF-8, as git quotes it otherwise.

@@ -154,7 +154,7 @@ pub(super) fn bounded(mut reader: impl Read, limit: usize, what: &str) -> Result
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::new(Kind::Failed, format!("cannot read the {what}")).because(e)),
+            Err(e) => return Err(Error::system(format_args!("read the {what}"), e)),
         }
         if filled > limit {
             return Err(Error::new(Kind::TooLarge, format!("the {what} is larger than {limit} bytes")));
@@ -179,6 +179,13 @@ mod tests {
     fn only_the_last_newline_does_not_count() {
         assert_eq!(passphrase(&b"one\ntwo\n\n"[..]).unwrap().as_slice(), b"one\ntwo\n");
         assert_eq!(passphrase(&b"\n"[..]).unwrap_err().kind(), Kind::Unlock);
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let directory = File::open(std::env::temp_dir()).unwrap();
+        let error = bounded(directory, 10_000, "value").unwrap_err();
+        assert_eq!(error.message(), "cannot read the value: is a directory");
     }
 
     #[test]

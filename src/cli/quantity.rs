@@ -2,14 +2,14 @@
 
 use crate::time::Timestamp;
 
-/// Seconds from `90s`, `15m`, `8h`, `1d` or a plain number of seconds; more than none.
+/// Seconds from `90s`, `15m`, `8h` or `1d`; more than none. A number alone could mean any of them.
 pub(super) fn duration(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.bytes().last() {
         Some(b's') => (&text[..text.len() - 1], 1),
         Some(b'm') => (&text[..text.len() - 1], 60),
         Some(b'h') => (&text[..text.len() - 1], 3600),
         Some(b'd') => (&text[..text.len() - 1], 86_400),
-        _ => (text, 1),
+        _ => ("", 1),
     };
     let seconds = digits(number).and_then(|n| u32::try_from(n).ok()).and_then(|n| n.checked_mul(unit));
     seconds.filter(|&s| s > 0).ok_or_else(|| "a duration is a number with s, m, h or d: 15m".to_owned())
@@ -55,6 +55,11 @@ pub(super) fn human(bytes: u64) -> String {
     if unit == "bytes" { format!("{whole} {unit}") } else { format!("{whole}.{tenth} {unit}") }
 }
 
+/// `1 secret`, `2 secrets`.
+pub(super) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
 }
@@ -69,8 +74,7 @@ mod tests {
         assert_eq!(duration("15m"), Ok(900));
         assert_eq!(duration("8h"), Ok(28_800));
         assert_eq!(duration("1d"), Ok(86_400));
-        assert_eq!(duration("30"), Ok(30));
-        for bad in ["", "m", "0", "0m", "-1m", "+1m", "1w", "1.5h", "99999999d", "1é"] {
+        for bad in ["", "15", "m", "0", "0m", "-1m", "+1m", "1w", "1.5h", "99999999d", "1é"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
@@ -85,6 +89,11 @@ mod tests {
         }
         assert_eq!(human(1023), "1023 bytes");
         assert_eq!(human(1536), "1.5 KiB");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|n| counted(n, "secret")), ["0 secrets", "1 secret", "2 secrets"]);
     }
 
     #[test]

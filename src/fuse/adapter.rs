@@ -9,9 +9,9 @@ use fuser::{Errno, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, Rep
 
 use super::answer::{answer, open_flags};
 use super::convert::caller;
+use super::guard::handle;
 use super::options::MountOptions;
 use super::own_mount::Own;
-use super::requests::handle;
 use super::workers::Workers;
 use crate::error::Result;
 use crate::fs::{self, Caller, FileSystem, HandleId, Ino, Want};

@@ -9,9 +9,10 @@ use std::path::Path;
 use super::change::Change;
 use super::checkpoint;
 use super::commit::Commit;
-use super::id::ItemId;
-use super::keynode::LARGEST_VALUE;
+use super::id::{CommitRef, ItemId};
+use super::keynode::{LARGEST_VALUE, lacks, older};
 use super::log::{REFERENCE, Reader};
+use super::memory::Memory;
 use super::namespace::{Head, Namespace};
 use super::objects::{Files, commit, object, unproven_commit, value};
 use super::parallel;
@@ -87,6 +88,10 @@ impl Report {
 /// # Errors
 /// The file cannot be read at all, or is not a keynode.
 pub fn fsck(path: &Path, key: Option<&NodeKey>) -> Result<Report> {
+    fsck_in(path, key, &Memory::of_user())
+}
+
+pub(super) fn fsck_in(path: &Path, key: Option<&NodeKey>, memory: &Memory) -> Result<Report> {
     let archive = Archive::open(path)?;
     let mut report = Report::default();
     for problem in archive.problems() {
@@ -112,7 +117,7 @@ pub fn fsck(path: &Path, key: Option<&NodeKey>) -> Result<Report> {
         report.error("unlock", &error);
     }
     match key {
-        Some(key) => check_with_key(&archive, key, &mut report),
+        Some(key) => check_with_key(&archive, key, memory, &mut report),
         None => check_without_key(&archive, &mut report),
     }
     Ok(report)
@@ -135,7 +140,17 @@ fn check_without_key(archive: &Archive, report: &mut Report) {
     }
 }
 
-fn check_with_key(archive: &Archive, key: &NodeKey, report: &mut Report) {
+/// Nothing is wrong with an old copy, but commands refuse it.
+fn check_age(reader: &mut Reader<'_>, rebuilt: &Snapshot, seen: Option<CommitRef>, report: &mut Report) {
+    let Some(seen) = seen else { return };
+    match lacks(reader, rebuilt.log, &seen) {
+        Ok(true) => report.add(Severity::Note, REFERENCE, older(&seen.oid)),
+        Ok(false) => {}
+        Err(error) => report.error(REFERENCE, &error),
+    }
+}
+
+fn check_with_key(archive: &Archive, key: &NodeKey, memory: &Memory, report: &mut Report) {
     let certificate = key.certificate();
     let heads = check_log(archive, certificate, report);
     let mut reader = Reader::new(archive, key);
@@ -147,6 +162,7 @@ fn check_with_key(archive: &Archive, key: &NodeKey, report: &mut Report) {
             return check_branches(archive, certificate, Some(key), heads.into_iter().collect(), Vec::new(), report);
         }
     };
+    check_age(&mut reader, &rebuilt, memory.last_commit(&key.fingerprint()), report);
     check_messages_of_log(&mut reader, &rebuilt, report);
     check_checkpoint(&mut reader, &rebuilt, report);
     let namespace = &rebuilt.namespace;

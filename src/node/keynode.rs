@@ -18,7 +18,7 @@ use super::share::Shares;
 use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
 use super::transaction::genesis;
 use super::version::{self, Version};
-use crate::archive::{self, Archive, ObjectKind, Tail};
+use crate::archive::{self, Archive, ObjectKind, Oid, Tail};
 use crate::crypto::{
     Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, sha256, slot::seal_for_passphrase,
 };
@@ -35,6 +35,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Take a file that is older than what was seen before.
     pub allow_rollback: bool,
+    /// Take such a file to look at it: it cannot be written, and what was seen before stays remembered.
+    pub only_look: bool,
     /// The node that it must be.
     pub node: Option<Fingerprint>,
 }
@@ -149,18 +151,17 @@ impl Keynode {
         let archive = &archive.refresh()?.unwrap_or_else(|| archive.clone());
         let mut reader = Reader::new(archive, &key);
         let snapshot = reader.load()?;
-        if let Some(seen) = remembered
-            && !options.allow_rollback
-            && seen != snapshot.log
-            && !reader.contains(snapshot.log, &seen)?
-            && !reader.is_repaired_from(snapshot.log, &seen.oid)?
+        let lacks = match remembered {
+            Some(seen) if !options.allow_rollback && lacks(&mut reader, snapshot.log, &seen)? => Some(seen.oid),
+            _ => None,
+        };
+        if let Some(seen) = &lacks
+            && !(options.only_look && matches!(archive.tail(), Tail::Clean))
         {
-            let what =
-                format!("older than what was seen before, or a diverged copy: it lacks transaction {}", seen.oid);
             let hint = "use the newest copy; if going back is meant (a restored backup), say --allow-rollback";
-            return Err(behind(archive, what, hint));
+            return Err(behind(archive, older(seen), hint));
         }
-        if remembered != Some(snapshot.log) {
+        if lacks.is_none() && remembered != Some(snapshot.log) {
             archive.sync()?;
             memory.advance(&node, remembered.as_ref(), &snapshot.log);
         }
@@ -174,6 +175,7 @@ impl Keynode {
         }
         let read_only = match damage {
             Some(damage) => Some(ReadOnly { kind: Kind::Damaged, why: damage.to_string() }),
+            None if lacks.is_some() => lacks.map(|seen| ReadOnly { kind: Kind::Diverged, why: older(&seen) }),
             None if options.read_only => Some("it was opened read-only".to_owned().into()),
             None => archive::unwritable(&path).map(Into::into),
         };
@@ -380,6 +382,16 @@ fn secret(snapshot: &Snapshot, id: ItemId) -> Result<(&SecretLine, CommitRef)> {
         Some(found) => Ok(found),
         None => Err(Error::not_found(format!("{id}: no such secret"))),
     }
+}
+
+/// Whether a log neither contains what was seen nor was rebuilt from it.
+pub(super) fn lacks(reader: &mut Reader<'_>, log: CommitRef, seen: &CommitRef) -> Result<bool> {
+    Ok(*seen != log && !reader.contains(log, seen)? && !reader.is_repaired_from(log, &seen.oid)?)
+}
+
+/// What to say of it.
+pub(super) fn older(seen: &Oid) -> String {
+    format!("older than what was seen before, or a diverged copy: it lacks transaction {seen}")
 }
 
 /// The file lacks a transaction that was seen: it is an older one, or its end is damaged.

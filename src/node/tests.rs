@@ -193,6 +193,17 @@ fn an_older_copy_and_another_node_are_refused() {
     put(&node, "s", b"two");
     std::fs::write(place.file(), &old).unwrap();
     assert_eq!(place.reopen(&node).unwrap_err().kind(), Kind::Diverged);
+    let archive = crate::archive::Archive::open(&place.file()).unwrap();
+    for _ in 0..2 {
+        let look = OpenOptions { only_look: true, ..OpenOptions::default() };
+        let memory = memory::Memory::at(&place.state());
+        let key = NodeKey::from_secret(&node.key().to_secret().unwrap()).unwrap();
+        let report = fsck::fsck_in(&place.file(), Some(node.key()), &memory).unwrap();
+        assert!(report.is_clean() && report.findings.iter().any(|f| f.what.starts_with("older than what was seen")));
+        let looked = Keynode::open_in(&archive, key, &look, memory).unwrap();
+        assert!(looked.read_only().unwrap().starts_with("older than what was seen"));
+        assert_eq!(looked.begin().err().unwrap().kind(), Kind::Diverged);
+    }
     assert_eq!(node.begin().err().unwrap().kind(), Kind::Diverged);
     std::fs::remove_file(place.file()).unwrap();
     let impostor = NodeKey::generate(Profile::Gnupg).unwrap();

@@ -50,6 +50,28 @@ fn differences_have_status_8() {
 }
 
 #[test]
+fn differences_can_be_json() {
+    let bench = versions();
+    let json = |arguments: &[&str], status| {
+        let done = bench.k(&[&["diff", "a.pk", "--json"], arguments].concat());
+        assert_eq!(done.status, status, "{}", done.err);
+        serde_json::from_str::<serde_json::Value>(&done.out).unwrap()
+    };
+    let differs = json(&["x"], 8);
+    assert_eq!(
+        (differs["path"].as_str(), differs["old"].as_u64(), differs["new"].as_u64()),
+        (Some("x"), Some(2), Some(3))
+    );
+    assert_eq!((differs["equal"].as_bool(), differs["new_size"].as_u64()), (Some(false), Some(4)));
+    assert_eq!(differs["hunks"][0]["lines"], serde_json::json!(["-one\n", " two\n"]));
+    let same = json(&["x", "3", "3"], 0);
+    assert_eq!((same["equal"].as_bool(), same["hunks"].as_array().map(Vec::len)), (Some(true), Some(0)));
+    bench.k_with(&["put", "a.pk", "b"], [0, 1]).ok();
+    bench.k_with(&["put", "a.pk", "b"], [0, 2]).ok();
+    assert!(json(&["b"], 8)["hunks"].is_null());
+}
+
+#[test]
 fn a_former_value_comes_back_as_a_new_version() {
     let bench = versions();
     assert!(bench.k(&["restore", "a.pk", "x", "-r", "1"]).fails(1).contains("--yes"));

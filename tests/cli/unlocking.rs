@@ -95,6 +95,13 @@ fn another_node_is_refused() {
 }
 
 #[test]
+fn a_time_without_a_unit_is_refused() {
+    let bench = Bench::new();
+    let told = bench.k(&["unlock", "a.pk", "--for", "15"]).fails(2);
+    assert!(told.contains("a number with s, m, h or d"), "{told}");
+}
+
+#[test]
 fn an_older_copy_is_refused_until_it_is_meant() {
     let bench = with_passphrase();
     bench.feed(&["put", "a.pk", "x", "--key", "a.key"], "1").ok();
@@ -103,6 +110,10 @@ fn an_older_copy_is_refused_until_it_is_meant() {
     fs::copy(bench.path("old"), bench.path("a.pk")).unwrap();
     let told = bench.run(&["get", "a.pk", "x", "--key", "a.key"]).fails(7);
     assert!(told.contains("--allow-rollback"), "{told}");
+    let older = "older than what was seen before";
+    assert!(bench.run(&["fsck", "a.pk", "--key", "a.key"]).ok().contains(older));
+    assert!(bench.run(&["info", "a.pk", "--key", "a.key"]).ok().contains(&format!("no: {older}")));
+    bench.run(&["get", "a.pk", "x", "--key", "a.key"]).fails(7);
     assert_eq!(bench.run(&["get", "a.pk", "x", "--key", "a.key", "--allow-rollback"]).ok(), "1");
 }
 

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use clap::Args;
+use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::super::context::{Access, Context, KeynodeArg, item_path};
 use super::super::exit::{DONE, REPORT};
 use super::super::history;
-use super::super::output::{self, Colour};
+use super::super::output::{self, Colour, ListArgs};
 use crate::error::{Error, Result};
 use crate::node::{ItemPath, Version};
 
@@ -19,7 +20,9 @@ const CONTEXT: usize = 3;
 ///
 /// The exit status is 8 if they differ.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  pkfs diff app.pk etc/config\n  pkfs diff app.pk etc/config 2 5")]
+#[command(
+    after_help = "Example:\n  pkfs diff app.pk etc/config\n  pkfs diff app.pk etc/config 2 5\n  pkfs diff app.pk etc/config --json"
+)]
 pub(in super::super) struct Diff {
     #[command(flatten)]
     pub(in super::super) keynode: KeynodeArg,
@@ -32,6 +35,27 @@ pub(in super::super) struct Diff {
     /// The newer version [default: the last]
     #[arg(value_name = "M")]
     new: Option<u32>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Document {
+    path: String,
+    old: u32,
+    new: u32,
+    old_size: usize,
+    new_size: usize,
+    equal: bool,
+    hunks: Option<Vec<Hunk>>,
+}
+
+/// Lines that differ, with those around them; each has its sign in front.
+#[derive(Debug, Serialize)]
+struct Hunk {
+    header: String,
+    lines: Vec<String>,
 }
 
 impl Diff {
@@ -43,13 +67,27 @@ impl Diff {
         let (old, new) = self.pair(&versions)?;
         let read = |version| keynode.read_version(&snapshot, id, version).map_err(|e| history::at(e, &self.path));
         let (before, after) = (read(old)?, read(new)?);
-        if before.as_slice() == after.as_slice() {
-            return Ok(DONE);
-        }
+        let equal = before.as_slice() == after.as_slice();
         let path = output::name(&self.path.to_bytes());
-        let names = (format!("{path} {}", old.number), format!("{path} {}", new.number));
-        output::print(|out| show(out, &before, &after, &names))?;
-        Ok(REPORT)
+        let hunks = hunks(&before, &after);
+        if self.list.json {
+            let (old_size, new_size) = (before.len(), after.len());
+            output::document(&Document { path, old: old.number, new: new.number, old_size, new_size, equal, hunks })?;
+        } else if !equal {
+            let names = (format!("{path} {}", old.number), format!("{path} {}", new.number));
+            output::print(|out| match hunks {
+                Some(hunks) => show(out, &hunks, &names),
+                None => writeln!(
+                    out,
+                    "{} and {} differ: {} and {} bytes, not text",
+                    names.0,
+                    names.1,
+                    before.len(),
+                    after.len()
+                ),
+            })?;
+        }
+        Ok(if equal { DONE } else { REPORT })
     }
 
     fn pair<'a>(&self, versions: &'a [Version]) -> Result<(&'a Version, &'a Version)> {
@@ -67,30 +105,39 @@ impl Diff {
     }
 }
 
-fn show(out: &mut dyn Write, before: &[u8], after: &[u8], names: &(String, String)) -> io::Result<()> {
+/// None if a side is not text.
+fn hunks(before: &[u8], after: &[u8]) -> Option<Vec<Hunk>> {
     if [before, after].iter().any(|side| std::str::from_utf8(side).is_err() || side.contains(&0)) {
-        return writeln!(
-            out,
-            "{} and {} differ: {} and {} bytes, not text",
-            names.0,
-            names.1,
-            before.len(),
-            after.len()
-        );
+        return None;
     }
     let diff = TextDiff::from_lines(before, after);
-    writeln!(out, "--- {}\n+++ {}", names.0, names.1)?;
-    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
-        writeln!(out, "{}", output::paint(Colour::Cyan, &hunk.header().to_string()))?;
-        for change in hunk.iter_changes() {
-            let line = String::from_utf8_lossy(change.value());
-            let (sign, colour) = match change.tag() {
-                ChangeTag::Delete => ('-', Some(Colour::Red)),
-                ChangeTag::Insert => ('+', Some(Colour::Green)),
-                ChangeTag::Equal => (' ', None),
+    let mut unified = diff.unified_diff();
+    let hunks = unified.context_radius(CONTEXT).iter_hunks().map(|hunk| {
+        let lines = hunk.iter_changes().map(|change| {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
             };
-            let text = format!("{sign}{}", line.trim_end_matches('\n'));
-            writeln!(out, "{}", colour.map_or_else(|| text.clone(), |c| output::paint(c, &text)))?;
+            format!("{sign}{}", String::from_utf8_lossy(change.value()))
+        });
+        Hunk { header: hunk.header().to_string(), lines: lines.collect() }
+    });
+    Some(hunks.collect())
+}
+
+fn show(out: &mut dyn Write, hunks: &[Hunk], names: &(String, String)) -> io::Result<()> {
+    writeln!(out, "--- {}\n+++ {}", names.0, names.1)?;
+    for hunk in hunks {
+        writeln!(out, "{}", output::paint(Colour::Cyan, &hunk.header))?;
+        for line in &hunk.lines {
+            let text = line.trim_end_matches('\n');
+            let text = match line.chars().next() {
+                Some('-') => output::paint(Colour::Red, text),
+                Some('+') => output::paint(Colour::Green, text),
+                _ => text.to_owned(),
+            };
+            writeln!(out, "{text}")?;
             if !line.ends_with('\n') {
                 writeln!(out, "\\ No newline at end of file")?;
             }
@@ -104,20 +151,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn shown(before: &[u8], after: &[u8]) -> String {
-        let mut out = Vec::new();
-        show(&mut out, before, after, &("a 1".to_owned(), "a 2".to_owned())).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn text_is_compared_by_lines() {
-        let text = shown(b"one\ntwo\n", b"one\n2");
+        let mut out = Vec::new();
+        show(&mut out, &hunks(b"one\ntwo\n", b"one\n2").unwrap(), &("a 1".to_owned(), "a 2".to_owned())).unwrap();
+        let text = String::from_utf8(out).unwrap();
         assert_eq!(text, "--- a 1\n+++ a 2\n@@ -1,2 +1,2 @@\n one\n-two\n+2\n\\ No newline at end of file\n");
     }
 
     #[test]
     fn what_is_no_text_is_not_shown() {
-        assert_eq!(shown(b"\xff\0", b"x"), "a 1 and a 2 differ: 2 and 1 bytes, not text\n");
+        assert!(hunks(b"\xff\0", b"x").is_none());
+        assert_eq!(hunks(b"x", b"x").unwrap().len(), 0);
     }
 }

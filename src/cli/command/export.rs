@@ -82,7 +82,7 @@ impl Export {
         match written {
             Ok(count) => {
                 sink.finish()?;
-                context.note(format_args!("{count} secrets written"));
+                context.note(format_args!("{} written", quantity::counted(count, "secret")));
                 Ok(DONE)
             }
             Err(e) => {

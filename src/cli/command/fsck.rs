@@ -9,6 +9,7 @@ use super::super::context::{Context, KeynodeArg};
 use super::super::exit::{DAMAGED, DONE};
 use super::super::keynode::Target;
 use super::super::output::{self, Colour, ListArgs, Row};
+use super::super::quantity::counted;
 use crate::error::{Kind, Result};
 use crate::node::{self, Finding, NodeKey, SealedKeynode, Severity};
 
@@ -40,11 +41,11 @@ impl Fsck {
         let rows: Vec<Line> = report.findings.iter().map(row).collect();
         output::list(&rows, self.list)?;
         context.note(format_args!(
-            "checked {} transactions, {} secrets with {} commits, {} messages: {}",
-            report.transactions,
-            report.secrets,
-            report.commits,
-            report.messages,
+            "checked {}, {} with {}, {}: {}",
+            counted(report.transactions, "transaction"),
+            counted(report.secrets, "secret"),
+            counted(report.commits, "commit"),
+            counted(report.messages, "message"),
             if report.is_clean() { "all is well" } else { "something is wrong" }
         ));
         Ok(if report.is_clean() { DONE } else { DAMAGED })
@@ -58,7 +59,8 @@ impl Fsck {
         let place = new.display().to_string();
         let row = |what: &String| Line { severity: "note", place: place.clone(), what: what.clone() };
         output::list(&report.notes.iter().map(row).collect::<Vec<_>>(), self.list)?;
-        context.note(format_args!("{place}: {} secrets with {} commits saved", report.secrets, report.commits));
+        let (secrets, commits) = (counted(report.secrets, "secret"), counted(report.commits, "commit"));
+        context.note(format_args!("{place}: {secrets} with {commits} saved"));
         Ok(DONE)
     }
 

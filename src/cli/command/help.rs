@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Explain a command or a concept
 ///
-/// Concepts: keynode, unlocking, versions, dates, mount, shares, rules, output, status.
+/// Concepts: keynode, config, unlocking, slots, versions, dates, mount, shares, rules, output, status.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs help unlocking\n  pkfs help put")]
 pub(in super::super) struct Help {
@@ -17,21 +17,28 @@ pub(in super::super) struct Help {
     topic: Option<String>,
 }
 
-const CONCEPTS: [(&str, &str); 9] = [
+const CONCEPTS: [(&str, &str); 11] = [
     (
         "keynode",
         "A keynode is one file that holds secrets, encrypted, each with its whole history: a tar archive of a git
 repository of OpenPGP messages, readable without pkfs by tar, git and gpg.
 
 Every command takes the keynode first: its file (app.pk), a directory where one is mounted (/run/secrets), or @name
-from $XDG_CONFIG_HOME/pkfs/config.toml; @ alone is the one named default:
+from the configuration (`pkfs help config`). PATH is always a path inside the keynode, never one of the host.
+",
+    ),
+    (
+        "config",
+        "$XDG_CONFIG_HOME/pkfs/config.toml, or ~/.config/pkfs/config.toml, gives keynodes names: @app is [keynode.app], and @ alone
+is the one named default.
 
-  [keynode.default]
-  file = \"~/secrets/app.pk\"
-  passphrase-file = \"/run/keys/app\"   # or key = \"FILE\"
-  node = \"FINGERPRINT\"                # if it shall be no other
+  [keynode.app]
+  file = \"~/secrets/app.pk\"          # relative to the home directory, unless absolute
+  passphrase-file = \"/run/keys/app\"  # what unlocks it: this,
+  key = \"/run/keys/app.key\"          # or this; a secret itself never stands here
+  node = \"FINGERPRINT\"               # if it shall be no other; `pkfs info` shows it
 
-PATH is always a path inside the keynode, never one of the host.
+Only file is needed. A word that is not known is an error. What is said on the command line counts more.
 ",
     ),
     (
@@ -48,6 +55,22 @@ PATH is always a path inside the keynode, never one of the host.
 
 A key is the node's own (init --key-out) or one that a slot is encrypted to (slot add). The last newline of a passphrase
 file does not count. Nothing of these: exit status 3.
+",
+    ),
+    (
+        "slots",
+        "A slot is a way to unlock a keynode: its key, encrypted to a passphrase or to somebody's OpenPGP certificate. Each slot
+alone unlocks all of it.
+
+  pkfs slot list app.pk                           what there is
+  pkfs slot add app.pk --passphrase               a passphrase; there is one at most, and `pkfs passwd` changes it
+  pkfs slot add app.pk --cert alice.asc           a certificate in a file
+  pkfs slot add app.pk --gpg alice@example.org    one that gpg knows: gpg-agent or a smart card then unlocks
+  pkfs slot remove app.pk NAME                    as `slot list` names it
+
+Removing a slot does not take back what its owner has seen: whoever could unlock may have kept the key, so change the
+values that matter as well. A keynode made with `init --key-out FILE` has no slot, and FILE unlocks it. The last slot is
+only removed with --key-out, which writes the key to a file before.
 ",
     ),
     (
@@ -147,7 +170,8 @@ the file once.
 columns on a terminal, tab-separated without headings otherwise, and JSON with --json, with dates in RFC 3339. Colours
 on a terminal only, and not with NO_COLOR. -q says less, -v more; RUST_LOG sets the log.
 
-What destroys asks on a terminal and needs --yes elsewhere. -N says only what would be done.
+`restore` and `rm -r` ask on a terminal before they replace a value or remove more than what is named, and need --yes
+elsewhere. -N says only what would be done.
 ",
     ),
     (
@@ -188,4 +212,24 @@ fn of_command(command: &mut Command, topic: &str) -> Result<String> {
         Error::new(Kind::Invalid, format!("nothing is known of {topic:?}"))
             .hint(format!("there are all commands, and {}", concepts.join(", ")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn all_concepts_are_named_and_fit_a_terminal() {
+        let about = super::super::super::Cli::command()
+            .find_subcommand("help")
+            .and_then(Command::get_long_about)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        for (name, text) in CONCEPTS {
+            assert!(about.contains(name), "{name}");
+            assert!(text.lines().all(|line| line.chars().count() <= 125), "{name}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use super::super::edit::{self, Place};
 use super::super::exit::DONE;
 use super::super::output::ListArgs;
 use super::super::plan::{self, Step};
+use super::super::quantity::counted;
 use super::super::scan::{self, Found, Kind as FoundKind, Scan};
 use crate::error::{Error, Kind, Result};
 use crate::node::{
@@ -63,8 +64,8 @@ impl Import {
         writer.transaction.commit()?;
         let count = scan.files().count();
         context.note(match same {
-            0 => format!("{count} secrets imported"),
-            same => format!("{} secrets imported, {same} were the same already", count - same),
+            0 => format!("{} imported", counted(count, "secret")),
+            same => format!("{} imported, {same} the same already", counted(count - same, "secret")),
         });
         Ok(DONE)
     }

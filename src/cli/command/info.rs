@@ -6,12 +6,14 @@ use serde::Serialize;
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::exit::DONE;
 use super::super::output::{self, ListArgs};
-use super::super::quantity::human;
+use super::super::quantity::{counted, human};
 use super::slot::Line;
 use crate::error::Result;
 use crate::node;
 
 /// Show fingerprint, profile, counts, sizes and slots
+///
+/// Of a copy that is older than what was seen before, too: it is not writable, and that is why.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs info app.pk --json")]
 pub(in super::super) struct Info {
@@ -44,7 +46,7 @@ struct Document {
 
 impl Info {
     pub(in super::super) fn run(self, context: &Context) -> Result<u8> {
-        let keynode = context.open(&self.keynode.keynode, Access::Write)?;
+        let keynode = context.open(&self.keynode.keynode, Access::Inspect)?;
         let node::Info {
             node,
             profile,
@@ -94,7 +96,7 @@ impl Document {
             ("file", output::name(self.file.as_bytes())),
             ("node", self.node.clone()),
             ("profile", format!("{}, format {}", self.profile, self.format)),
-            ("secrets", format!("{}, and {} deleted ones with their history", self.secrets, self.deleted)),
+            ("secrets", format!("{}, and {} deleted with their history", self.secrets, self.deleted)),
             ("directories", self.directories.to_string()),
             (
                 "size",
@@ -106,7 +108,7 @@ impl Document {
                 ),
             ),
             ("last change", format!("{}, commit {}", self.last_change, self.last_commit)),
-            ("log", format!("{} transactions since the checkpoint", self.since_checkpoint)),
+            ("log", format!("{} since the checkpoint", counted(self.since_checkpoint, "transaction"))),
             ("slots", if slots.is_empty() { "none, the key is kept elsewhere".to_owned() } else { slots.join(" ") }),
             ("inbox", self.inbox.to_string()),
             ("writable", self.read_only.as_ref().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}"))),

@@ -12,7 +12,8 @@ use crate::node::{ItemPath, Namespace, Transaction};
 
 /// Remove secrets, links and directories
 ///
-/// The history stays: `pkfs restore` brings a secret back.
+/// The history stays: `pkfs restore` brings a secret back. With -r it asks before more is removed than what is named, and
+/// needs --yes where there is no terminal.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs rm app.pk db/password\n  pkfs rm app.pk old -r --yes")]
 pub(in super::super) struct Rm {
