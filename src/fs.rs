@@ -19,6 +19,10 @@
 //! | `changes`, `differences` | changes from outside, notices for the kernel |
 //! | `turn`, `events` | names on their way from old to new, what inotify must tell |
 //! | `history` | `.versions` |
+//! | `scope`, `trees` | one share alone, and `.views` |
+//! | `views`, `callers` | which shares cover what; who a caller is |
+//! | `admission` | who may see what |
+//! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
 //!

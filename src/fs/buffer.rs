@@ -23,6 +23,8 @@ struct Inner {
     /// Changes made, and how many of them are committed.
     changes: u64,
     committed: u64,
+    /// How many changes there were when the session began.
+    earlier: u64,
     /// A descriptor was closed since the last change, and all is committed.
     closed: bool,
     /// The changes since the last commit come from `O_CREAT` and `O_TRUNC` alone.
@@ -83,6 +85,7 @@ impl Buffer {
                 session: Session::random(),
                 changes: u64::from(created),
                 committed: 0,
+                earlier: 0,
                 closed: false,
                 by_open: created,
                 modified: created.then(Timestamp::now),
@@ -224,6 +227,7 @@ impl Buffer {
         let another = std::mem::take(&mut inner.closed);
         if another {
             inner.session = Session::random();
+            inner.earlier = inner.changes;
         }
         another
     }
@@ -234,9 +238,10 @@ impl Buffer {
         inner.changes == inner.committed
     }
 
-    /// The session that its commits belong to.
-    pub(super) fn session(&self) -> Session {
-        self.inner.lock().session
+    /// The session that wrote the content; `None`: one that is over.
+    pub(super) fn session(&self) -> Option<Session> {
+        let inner = self.inner.lock();
+        (inner.changes > inner.earlier).then_some(inner.session)
     }
 
     /// Decrypts outside of the lock, then installs the content unless somebody was faster.

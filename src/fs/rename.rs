@@ -121,7 +121,11 @@ impl FileSystem {
         let (content, session, modified) = match &transfer.buffer {
             Some(buffer) if buffer.content().is_some() => {
                 let content = buffer.content().unwrap_or_default();
-                (content, buffer.session(), buffer.modified().unwrap_or(transfer.attributes.mtime))
+                (
+                    content,
+                    buffer.session().unwrap_or_else(Session::random),
+                    buffer.modified().unwrap_or(transfer.attributes.mtime),
+                )
             }
             _ => (self.head(&transfer.snapshot, transfer.source)?, Session::random(), transfer.attributes.mtime),
         };

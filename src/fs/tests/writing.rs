@@ -55,6 +55,22 @@ fn who_truncates_after_a_close_is_another_session_even_before_the_release() {
 }
 
 #[test]
+fn what_was_closed_before_a_rename_is_a_version_of_its_own() {
+    let tree = Tree::new();
+    tree.put("b", b"old");
+    let (ino, first) = tree.create("a");
+    tree.fs.write(ino, 0, b"one").unwrap();
+    tree.fs.flush(ino).unwrap();
+    let (_, second) = tree.open("a", false);
+    tree.fs.release(first).unwrap();
+    tree.rename("a", "b").unwrap();
+    assert_eq!(tree.versions("b"), [&b"old"[..], b"one"]);
+    tree.put("b", b"two");
+    tree.close(ino, second);
+    assert_eq!(tree.versions("b"), [&b"old"[..], b"one", b"two"]);
+}
+
+#[test]
 fn a_late_release_does_not_settle_the_truncation_of_the_next_open() {
     let tree = Tree::new();
     let (ino, first) = tree.create("a");
