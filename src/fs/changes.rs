@@ -116,10 +116,10 @@ impl FileSystem {
         if self.state.lock().snapshot.commit() == self.keynode.snapshot().commit() {
             return;
         }
-        let present = self.present();
-        self.announce(&present);
+        self.announce(&self.present());
         let writer = self.writer.lock();
-        self.adopt(&writer, present);
+        // Our own changes may have come while we waited: what was present before would take them back.
+        self.adopt(&writer, self.present());
     }
 
     /// Has the kernel ask anew for all names that are about to change, so that they change together.
