@@ -1,0 +1,11 @@
+//! Who sees what on real mounts with shares: as root, with callers of all kinds, against an oracle that knows only paths
+//! and who was given what.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod callers;
+mod matrix;
+mod oracle;
+mod place;
