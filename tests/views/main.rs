@@ -5,7 +5,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alone;
+mod attacks;
 mod callers;
+mod live;
 mod matrix;
 mod oracle;
 mod place;
+mod records;

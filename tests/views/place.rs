@@ -85,6 +85,15 @@ impl Place {
         }
     }
 
+    /// `pkfs`, where all users may run it.
+    pub fn program(&self) -> PathBuf {
+        let copy = self.bench.path("pkfs");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_pkfs"), &copy).unwrap();
+        }
+        copy
+    }
+
     pub fn mount(&self) -> Mount {
         self.bench.mount(&[])
     }
