@@ -124,3 +124,42 @@ fn a_link_gives_nobody_more_than_he_had() {
     assert!(output(DENIED, &["ln", &path("common/one"), &path("common/second")]).is_some());
     assert_eq!(mount.read("common/one"), content("common/one"));
 }
+
+#[test]
+fn a_descriptor_gives_what_it_was_opened_for() {
+    const BELOW: &str = "import os
+for path in ('one', 'sub/y', '../web/one', '.'):
+    try: os.open(path, os.O_RDONLY, dir_fd=0); print(path)
+    except OSError as error: print(error.strerror)
+";
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let denied = place.means.callers().into_iter().find(|caller| caller.name == "denied").unwrap();
+    // Handed over, a file is read; that is Unix.
+    let given = fs::File::open(mount.path("private/one")).unwrap();
+    let cat = crate::callers::command(DENIED, &["cat"]).stdin(given).output().unwrap();
+    assert_eq!(String::from_utf8(cat.stdout).unwrap(), content("private/one"));
+    // A directory leads nowhere.
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+    let directory = rustix::fs::open(mount.path("private"), flags, rustix::fs::Mode::empty()).unwrap();
+    let looked = denied.python(&[Path::new("-c"), Path::new(BELOW)]).stdin(directory).output().unwrap();
+    let said = String::from_utf8(looked.stdout).unwrap();
+    assert_eq!(said, "No such file or directory\n".repeat(4), "{}", String::from_utf8_lossy(&looked.stderr));
+    // Nor does another user's process.
+    let mut inside = crate::callers::command(WEB, &["sh", "-c", "exec 3< \"$0\"; echo ready; exec sleep 600"]);
+    let mut inside = inside.arg(mount.path("web/one")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(inside.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let process = format!("/proc/{}", inside.id());
+    let mut paths = vec![format!("{process}/fd/3"), format!("{process}/cwd/.")];
+    paths.push(format!("{process}/root{}", mount.path("web/one").display()));
+    for path in &paths {
+        assert_eq!(output(DENIED, &["cat", path]), None, "{path}");
+        assert_eq!(output(DENIED, &["ls", path]), None, "{path}");
+    }
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+}

@@ -31,6 +31,12 @@ impl Caller {
         Given { shares: self.shares, really: self.really, open }
     }
 
+    /// The same started from elsewhere, where it is given this.
+    pub fn within(mut self, before: &[OsString], shares: &'static [&'static str]) -> Self {
+        self.by = [before, &self.by].concat();
+        Self { shares, really: shares, ..self }
+    }
+
     /// A Python program with these arguments, as this caller.
     pub fn python(&self, arguments: &[&Path]) -> Command {
         let mut command = match self.by.split_first() {

@@ -152,7 +152,7 @@ fn works(kind: Kind, way: &str, path: &str, shares: &[&str]) -> Option<String> {
 /// that whoever guesses one, while it is cached, can learn that it is there: by a path descriptor, by attributes that are
 /// explicitly those of the cache, and by errors that the kernel finds without asking. Attributes of a file that somebody has
 /// open are answered to all, since whoever was handed the descriptor asks for them too. Contents and listings never.
-fn hidden(guessed: bool, open: bool, kind: Kind, way: (&str, &str), result: &str) -> Result<(), &'static str> {
+pub fn hidden(guessed: bool, open: bool, kind: Kind, way: (&str, &str), result: &str) -> Result<(), &'static str> {
     const ATTRIBUTES: [&str; 6] = ["stat", "lstat", "access", "statfs", "o-path-stat", "watch"];
     let of_the_kernel = match way.1 {
         "handle" => &["EPERM"][..],

@@ -100,31 +100,39 @@ impl Place {
 
     /// Starts the probe as a caller, over all of the tree.
     pub fn start(&self, caller: &Caller, kinds: &[&str]) -> Child {
+        let paths: Vec<String> = TREE.iter().map(|(path, _)| (*path).to_owned()).collect();
+        self.start_with(caller, kinds, &paths)
+    }
+
+    /// The same over other paths.
+    pub fn start_with(&self, caller: &Caller, kinds: &[&str], paths: &[String]) -> Child {
         let (script, root) = (self.bench.path("probe.py"), self.bench.path("m"));
         let mut command = caller.python(&[&script, &root]);
         command.args(kinds).current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let paths: Vec<&str> = TREE.iter().map(|(path, _)| *path).collect();
         child.stdin.take().unwrap().write_all((paths.join("\n") + "\n").as_bytes()).unwrap();
         child
     }
 
+    /// What a probe found: the way, the path, the result.
+    pub fn results(child: Child) -> Vec<(String, String, String)> {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "the probe ended early");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let fields = text.lines().map(|line| {
+            let mut fields = line.split('\t').map(str::to_owned);
+            (fields.next().unwrap(), fields.next().unwrap(), fields.next().unwrap())
+        });
+        fields.collect()
+    }
+
     /// What is wrong with what a caller found; `open`: while others had files open.
     pub fn wrong(caller: &Caller, open: bool, child: Child) -> Vec<String> {
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let mut lines = 0;
         let mut wrong = Vec::new();
-        for line in text.lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            let [way, path, result] = fields[..] else { panic!("{line}") };
-            if let Err(wanted) = judge(&caller.given(open), way, path, result) {
+        for (way, path, result) in Self::results(child) {
+            if let Err(wanted) = judge(&caller.given(open), &way, &path, &result) {
                 wrong.push(format!("{}: {way} {path:?}: {result}, wanted {wanted}", caller.name));
             }
-            lines += 1;
-        }
-        if !output.status.success() || lines < TREE.len() {
-            wrong.push(format!("{}: the probe ended early: {text}", caller.name));
         }
         wrong
     }
