@@ -409,7 +409,7 @@ impl State {
                 Seen { sight: of(path), directory: detached.kind == FileKind::Directory, open, ..nothing }
             }
             Node::Place(place) => {
-                let sight = of(place.path());
+                let sight = of(Some(place.path().clone()));
                 let directory = place.leads_on();
                 Seen { sight, directory, open, is_root: place.is_root() }
             }

@@ -53,7 +53,7 @@ fn run(rings: &Receiver<Ring>) {
         running.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         match ring {
             Ok(ring) if running.len() >= RUNNING => {
-                warn!("share {}: too many alerts at once; one was left out", ring.share)
+                warn!("share {}: too many alerts at once; one was left out", ring.share);
             }
             Ok(ring) => match start(&ring) {
                 Ok(child) => running.push(child),

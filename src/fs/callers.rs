@@ -257,7 +257,7 @@ fn identity(stat: &Stat) -> Identity {
 /// manager, or a container's, names so is not it.
 fn is_in_unit(path: &str, unit: &str) -> bool {
     let mut components = path.split('/').skip(1);
-    components.find(|component| *component == unit || !component.ends_with(".slice")) == Some(unit)
+    components.find(|component| *component == unit || component.strip_suffix(".slice").is_none()) == Some(unit)
 }
 
 /// Whether a cgroup belongs to the container whose id begins so: a component is the id, as it is or with the runtime's

@@ -73,8 +73,8 @@ impl Place {
     }
 
     /// The path that it is about; the top for what is about the whole.
-    pub(super) fn path(&self) -> Option<ItemPath> {
-        Some(self.path.clone())
+    pub(super) const fn path(&self) -> &ItemPath {
+        &self.path
     }
 
     /// Whether it is about the whole, and only leads on.

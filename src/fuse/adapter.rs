@@ -246,7 +246,7 @@ impl Filesystem for Adapter {
     fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
         let work = move |fs: &FileSystem, name: &[u8], who| fs.link_for(who, Ino(ino.0), Ino(new_parent.0), name);
         self.change(request, ("link", Want::Change, new_parent, Some(new_name)), work, |made| {
-            answer_entry(reply, made)
+            answer_entry(reply, made);
         });
     }
 

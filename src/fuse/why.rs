@@ -17,6 +17,7 @@ const SIZE: usize = 8192;
 const LONGEST: usize = SIZE - 4;
 
 /// `_IOWR('p', 2, [u8; SIZE])`.
+#[allow(clippy::cast_possible_truncation, reason = "it is 8192")]
 pub(super) const WHY: u32 = 3 << 30 | (SIZE as u32) << 16 | 0x7002;
 
 /// Asks the mount at this point whether a process may see a path in it, and why.

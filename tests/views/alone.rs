@@ -27,7 +27,7 @@ fn shows_web_alone(top: &Path) {
     assert_eq!(walk(top, top), WEB_TREE);
     assert_eq!(fs::read_to_string(top.join("db/web")).unwrap(), "v:db/web");
     for hidden in [".views", ".views/two", ".views/two/common/two", "db/other", "private", ".versions/private"] {
-        assert!(top.join(hidden).symlink_metadata().is_err(), "{hidden} in {top:?}");
+        assert!(top.join(hidden).symlink_metadata().is_err(), "{hidden} in {}", top.display());
     }
     assert!(fs::write(top.join("web/one"), "x").is_err());
     assert!(fs::create_dir(top.join("new")).is_err());

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use crate::callers::{Caller, DENIED, Means, TEAM, TWO, WEB};
+use crate::callers::{Caller, Means, TEAM, TWO, WEB};
 use crate::oracle::{Kind, LINK, SHARES, TREE, content, judge};
 use crate::support::{Bench, Mount, can_mount};
 

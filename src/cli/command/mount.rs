@@ -19,6 +19,7 @@ use crate::node::ShareName;
 /// Returns when the directory is ready; --foreground stays until it is unmounted. SIGINT and SIGTERM unmount cleanly.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs mount app.pk /run/secrets\n  pkfs mount app.pk m --read-only -o allow_other")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in super::super) struct Mount {
     #[command(flatten)]
     pub(in super::super) keynode: KeynodeArg,

@@ -59,12 +59,11 @@ impl Run {
         let target = Target::resolve(&self.keynode.keynode)?;
         // Before anything is unlocked, and while there is one thread.
         own_namespace()?;
-        let (made, directory) = match &self.at {
-            Some(directory) => (None, directory.clone()),
-            None => {
-                let directory = fresh()?;
-                (Some(Made(directory.clone())), directory)
-            }
+        let (made, directory) = if let Some(directory) = &self.at {
+            (None, directory.clone())
+        } else {
+            let directory = fresh()?;
+            (Some(Made(directory.clone())), directory)
         };
         let read_only = self.read_only || self.view.is_some();
         let access = if read_only { Access::Read } else { Access::Write };
