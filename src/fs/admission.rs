@@ -17,7 +17,7 @@ use super::audit::{Audit, Record};
 use super::callers::{Callers, Process};
 use super::inode::Node;
 use super::state::State;
-use super::types::{Caller, DirEntry, Entry, FileKind, HandleId, Ino};
+use super::types::{Caller, DirEntry, Entry, FileKind, HandleId, Ino, Notice, RenameMode};
 use super::views::{Grant, Set, Sight, Views};
 use crate::error::{Error, Kind, Result};
 use crate::node::{ItemId, ItemPath, Name, Sha256, ShareName, Shares};
@@ -165,6 +165,7 @@ impl FileSystem {
         seen: &Seen,
     ) -> Result<()> {
         let views = self.rules.as_ref().map(Rules::views);
+        // Who is refused gets no further than the directory above a secret.
         let wired = self.alerts.is_some()
             && (!allowed || !seen.directory)
             && views.as_ref().is_some_and(|views| views.alerts(seen.sight.whole).next().is_some());
@@ -296,6 +297,40 @@ impl FileSystem {
         found
     }
 
+    /// As [`Self::rename`], for a caller. What was moved may have become a gate.
+    ///
+    /// # Errors
+    /// As for [`Self::rename`] and [`Self::admit`].
+    pub fn rename_for(
+        &self,
+        caller: Caller,
+        (from, name): (Ino, &[u8]),
+        (to, new_name): (Ino, &[u8]),
+        mode: RenameMode,
+    ) -> Result<()> {
+        self.admit(caller, to, Some(new_name), Want::Change)?;
+        self.rename(from, name, to, new_name, mode)?;
+        if self.rules.is_some() {
+            let state = self.state.lock();
+            for spot in [(to, Name::new(new_name)?), (from, Name::new(name)?)] {
+                if let Some(ino) = state.number_at(&spot) {
+                    self.notices.send(Notice::Attributes(ino));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::link`], for a caller. A second name can give others what the first one did not: so this is a change of
+    /// what it leads to.
+    ///
+    /// # Errors
+    /// As for [`Self::link`] and [`Self::admit`].
+    pub fn link_for(&self, caller: Caller, ino: Ino, parent: Ino, name: &[u8]) -> Result<Entry> {
+        self.admit(caller, ino, None, Want::Write)?;
+        self.link(ino, parent, name)
+    }
+
     /// Opens a directory for a caller: it lists what that caller may see.
     ///
     /// # Errors
@@ -330,13 +365,13 @@ impl State {
                 _ => None,
             })
             .collect();
-        let before: Vec<_> = known.iter().map(|(_, id)| (self.sight(*id), self.is_gate(*id))).collect();
+        let before: Vec<_> = known.iter().map(|(_, id)| self.shown(*id)).collect();
         self.views = Some(views);
         for ((ino, id), before) in known.into_iter().zip(before) {
-            if (self.sight(id), self.is_gate(id)) == before {
+            if self.shown(id) == before {
                 continue;
             }
-            notices.send(super::types::Notice::Attributes(ino));
+            notices.send(Notice::Attributes(ino));
             let names: Vec<_> = self
                 .item(id)
                 .map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect())
@@ -346,7 +381,14 @@ impl State {
                 self.turn.expire(spot, notices);
             }
         }
-        notices.send(super::types::Notice::Attributes(self.inodes.root()));
+        notices.send(Notice::Attributes(self.inodes.root()));
+    }
+
+    /// All that the kernel may have of an item by the rules.
+    fn shown(&self, id: ItemId) -> (Sight, bool, bool) {
+        let sight = self.sight(id);
+        let written = self.views.as_ref().is_some_and(|views| sight.whole & views.written() != 0);
+        (sight, self.is_gate(id), written)
     }
 
     fn seen(&self, ino: Ino) -> Seen {
@@ -412,17 +454,17 @@ impl State {
         }
     }
 
-    /// Whether everybody has to ask for the attributes of an item for himself: what is next to it, or below, is not the
+    /// Whether everybody has to ask for the attributes of an item for himself: what is next to one of its names is not the
     /// same for all.
     pub(super) fn is_gate(&self, id: ItemId) -> bool {
         if self.views.is_none() || id == ItemId::ROOT {
             return false;
         }
-        let parent = match self.memory.get(id) {
-            Some(item) => Some(item.parent),
-            None => self.item(id).ok().and_then(|item| item.names().next().map(|(parent, _)| parent)),
-        };
-        parent.is_none_or(|parent| parent == ItemId::ROOT || !self.sight(parent).is_uniform())
+        let mixed = |parent: ItemId| parent == ItemId::ROOT || !self.sight(parent).is_uniform();
+        match self.memory.get(id) {
+            Some(item) => mixed(item.parent),
+            None => self.item(id).map_or(true, |item| item.names().any(|(parent, _)| mixed(parent))),
+        }
     }
 
     /// The listing of a directory as far as whoever opened it may see it.

@@ -113,6 +113,8 @@ pub(super) struct Callers {
     known: Mutex<LruCache<u32, Arc<OwnedFd>>>,
     /// Digests of programs, by what tells whether a file has changed.
     digests: Mutex<LruCache<Identity, Sha256>>,
+    /// `/proc` counts as the kernel does when it tells us who asks: not so with that of another pid namespace.
+    is_ours: bool,
 }
 
 /// A file, as it was: device, inode, size, when it changed.
@@ -121,7 +123,9 @@ type Identity = (u64, u64, i64, (i64, i64));
 impl Default for Callers {
     fn default() -> Self {
         let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
-        Self { known: Mutex::new(LruCache::new(kept)), digests: Mutex::new(LruCache::new(kept)) }
+        let is_ours = readlinkat(CWD, "/proc/self", Vec::new())
+            .is_ok_and(|own| own.to_bytes() == std::process::id().to_string().as_bytes());
+        Self { known: Mutex::new(LruCache::new(kept)), digests: Mutex::new(LruCache::new(kept)), is_ours }
     }
 }
 
@@ -140,7 +144,7 @@ impl Callers {
 
     /// The directory of a live process in `/proc`.
     fn directory(&self, pid: u32) -> Option<Arc<OwnedFd>> {
-        if pid == 0 {
+        if pid == 0 || !self.is_ours {
             return None;
         }
         let known = self.known.lock().get(&pid).cloned();

@@ -74,7 +74,7 @@ impl Place {
     }
 
     /// The path that it is about; the top for what is about the whole.
-    pub(super) fn path(&self) -> &ItemPath {
+    pub(super) const fn path(&self) -> &ItemPath {
         &self.path
     }
 

@@ -82,8 +82,11 @@ impl FileSystem {
         Ok(shares.0.keys().filter_map(entry).collect())
     }
 
-    /// `.views` itself, if `may` says so.
+    /// `.views` itself, if `may` says so. A share's own tree has none: whoever was handed it sees nothing of the others.
     pub(super) fn views_entry(&self, may: &dyn Fn(&State, Ino) -> bool) -> Result<Entry> {
+        if self.scope.is_some() {
+            return Err(Error::not_found("no such file or directory"));
+        }
         let mut state = self.state.lock();
         let ino = state.reach(&Node::Views, may)?;
         let stat = directory_stat(&state, ino)?;

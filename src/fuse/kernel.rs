@@ -150,17 +150,13 @@ impl Filesystem for Adapter {
             return answer(reply, done);
         }
         let work = move |fs: &FileSystem, name: &[u8], who| {
-            fs.admit(who, Ino(new_parent.0), Some(&new_name), Want::Change)?;
-            fs.rename(Ino(parent.0), name, Ino(new_parent.0), &new_name, mode)
+            fs.rename_for(who, (Ino(parent.0), name), (Ino(new_parent.0), &new_name), mode)
         };
         self.change(request, ("rename", Want::Change, parent, Some(name)), work, |done| answer(reply, done));
     }
 
     fn link(&self, request: &Request, ino: INodeNo, new_parent: INodeNo, new_name: &OsStr, reply: ReplyEntry) {
-        let work = move |fs: &FileSystem, name: &[u8], who| {
-            fs.admit(who, Ino(ino.0), None, Want::Read)?;
-            fs.link(Ino(ino.0), Ino(new_parent.0), name)
-        };
+        let work = move |fs: &FileSystem, name: &[u8], who| fs.link_for(who, Ino(ino.0), Ino(new_parent.0), name);
         self.change(request, ("link", Want::Change, new_parent, Some(new_name)), work, |made| {
             answer_entry(reply, made);
         });

@@ -141,7 +141,8 @@ must all hold; rules add up. What a rule is worth:
                                   interpreter do as told. Against accidents, not against attackers of the same user.
 
 A path that is shared alone out of a directory that others see too: who guesses its name may learn that it is there, and
-its size, never its content. Share whole directories where that matters.
+its size, never its content; who watches the directory (inotify) hears its name when somebody uses it. So it is with the
+names in the top directory. Share whole directories where that matters.
 
 For a container, bind-mount DIR/.views/NAME, or mount one share: pkfs mount app.pk DIR --view NAME.
 ",

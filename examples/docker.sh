@@ -1,0 +1,8 @@
+#!/bin/sh
+# One share in a Docker container, read-only. Docker runs as root and so may enter .views.
+set -eu
+
+docker run --rm \
+    --mount type=bind,source=/run/pkfs/app/.views/web,target=/run/secrets,readonly \
+    --user 1000:1000 \
+    alpine ls -R /run/secrets

@@ -1,0 +1,165 @@
+//! What a process without any share could do to others by looking, and what others could lose or give away.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::callers::{DENIED, TWO, WEB, output};
+use crate::oracle::content;
+use crate::place::{Place, can};
+use crate::support::eventually;
+
+/// Looks at a path in ways that make the kernel look its names up anew where it can be made to.
+fn probe(path: &Path) {
+    let path = path.to_str().unwrap();
+    for word in ["stat -L", "ls", "cat", "mkdir", "ln -s x", "rmdir", "rm -r", "touch"] {
+        let words: Vec<&str> = word.split(' ').chain([path]).collect();
+        assert_eq!(output(DENIED, &words), None, "{word} {path}");
+    }
+}
+
+#[test]
+fn what_hides_a_directory_in_a_sandbox_stays_there() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let script = format!(
+        "mount --make-rprivate / && mount -t tmpfs none {0} && touch {0}/mask && echo ready && {{ read go; ls {0}; }}",
+        mount.path("web/sub").display()
+    );
+    let mut sandbox = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(sandbox.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    for path in ["web/sub", "web", "web/sub/deep", "private/sub", "private"] {
+        probe(&mount.path(path));
+    }
+    drop(sandbox.stdin.take());
+    let listed: Vec<String> = lines.map(Result::unwrap).collect();
+    sandbox.wait().unwrap();
+    assert_eq!(listed, ["mask"]);
+}
+
+#[test]
+fn working_directories_and_open_files_survive_others() {
+    const SCRIPT: &str = "import os, sys
+os.chdir(sys.argv[1]); f = open('deep'); print('ready', flush=True)
+for line in sys.stdin:
+    f.seek(0); print(os.getcwd(), f.read(), os.stat('deep').st_size, *os.listdir(), flush=True)
+";
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let web = place.means.callers().into_iter().next().unwrap();
+    let directory = mount.path("web/sub");
+    let mut inside = web.python(&[Path::new("-c"), Path::new(SCRIPT), &directory]);
+    let mut inside = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(inside.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    for path in ["web", "web/sub", "web/sub/deep"] {
+        probe(&mount.path(path));
+        std::io::Write::write_all(inside.stdin.as_mut().unwrap(), b"\n").unwrap();
+        let wanted = format!("{} {} 14 deep", directory.display(), content("web/sub/deep"));
+        assert_eq!(lines.next().unwrap().unwrap(), wanted, "after {path}");
+    }
+    drop(inside.stdin.take());
+    assert!(inside.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_moved_or_linked_is_seen_by_its_new_names() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let stat = |uid, path: &str| output(uid, &["stat", "-c", "%s", mount.path(path).to_str().unwrap()]);
+    assert!(stat(WEB, "web/sub/deep").is_some());
+    fs::rename(mount.path("web/sub"), mount.path("moved")).unwrap();
+    // The kernel hears of it a moment after.
+    eventually("the kernel asking anew", || stat(WEB, "moved/deep").is_none() && stat(WEB, "moved").is_none());
+    fs::rename(mount.path("moved"), mount.path("web/sub")).unwrap();
+    assert!(stat(WEB, "web/sub/deep").is_some());
+    // A second name where others look, which none of their shares has.
+    fs::hard_link(mount.path("web/one"), mount.path("common/linked")).unwrap();
+    assert!(stat(WEB, "web/one").is_some() && stat(WEB, "common/linked").is_some());
+    assert_eq!(stat(TWO, "common/linked"), None);
+}
+
+#[test]
+fn a_link_gives_nobody_more_than_he_had() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    for (share, path, uid, more) in [
+        ("writers", "common", DENIED, &["--write"][..]),
+        ("readers", "common", WEB, &[]),
+        ("own", "web", WEB, &["--write"]),
+    ] {
+        if share != "readers" {
+            place.bench.pkfs(&["share", "create", "app.pk", share, path]);
+        }
+        let share = if share == "readers" { "writers" } else { share };
+        let uid = uid.to_string();
+        place.bench.pkfs(&[&["share", "allow", "app.pk", share, "--uid", &uid], more].concat());
+    }
+    let mount = place.mount();
+    let path = |path: &str| mount.path(path).to_str().unwrap().to_owned();
+    // Linux's own guard against links (protected_hardlinks) is satisfied: the mode lets all write who get there.
+    assert!(output(WEB, &["cat", &path("common/one")]).is_some());
+    assert_eq!(fs::metadata(mount.path("common/one")).unwrap().permissions().mode() & 0o222, 0o222);
+    assert_eq!(output(WEB, &["ln", &path("common/one"), &path("web/stolen")]), None);
+    assert!(output(WEB, &["ln", &path("web/one"), &path("web/second")]).is_some());
+    assert!(output(DENIED, &["ln", &path("common/one"), &path("common/second")]).is_some());
+    assert_eq!(mount.read("common/one"), content("common/one"));
+}
+
+#[test]
+fn a_descriptor_gives_what_it_was_opened_for() {
+    const BELOW: &str = "import os
+for path in ('one', 'sub/y', '../web/one', '.'):
+    try: os.open(path, os.O_RDONLY, dir_fd=0); print(path)
+    except OSError as error: print(error.strerror)
+";
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let denied = place.means.callers().into_iter().find(|caller| caller.name == "denied").unwrap();
+    // Handed over, a file is read; that is Unix.
+    let given = fs::File::open(mount.path("private/one")).unwrap();
+    let cat = crate::callers::command(DENIED, &["cat"]).stdin(given).output().unwrap();
+    assert_eq!(String::from_utf8(cat.stdout).unwrap(), content("private/one"));
+    // A directory leads nowhere.
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
+    let directory = rustix::fs::open(mount.path("private"), flags, rustix::fs::Mode::empty()).unwrap();
+    let looked = denied.python(&[Path::new("-c"), Path::new(BELOW)]).stdin(directory).output().unwrap();
+    let said = String::from_utf8(looked.stdout).unwrap();
+    assert_eq!(said, "No such file or directory\n".repeat(4), "{}", String::from_utf8_lossy(&looked.stderr));
+    // Nor does another user's process.
+    let mut inside = crate::callers::command(WEB, &["sh", "-c", "exec 3< \"$0\"; echo ready; exec sleep 600"]);
+    let mut inside = inside.arg(mount.path("web/one")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(inside.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let process = format!("/proc/{}", inside.id());
+    let mut paths = vec![format!("{process}/fd/3"), format!("{process}/cwd/.")];
+    paths.push(format!("{process}/root{}", mount.path("web/one").display()));
+    for path in &paths {
+        assert_eq!(output(DENIED, &["cat", path]), None, "{path}");
+        assert_eq!(output(DENIED, &["ls", path]), None, "{path}");
+    }
+    inside.kill().unwrap();
+    inside.wait().unwrap();
+}

@@ -1,0 +1,63 @@
+//! `.versions` shows nobody what the present tree hides from him.
+
+use crate::oracle::{Kind, TREE, content, hidden, parent, sees};
+use crate::place::{Place, can};
+
+#[test]
+fn the_past_is_shared_as_the_present_is() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let mut paths = vec![".versions".to_owned(), ".versions/@2999".to_owned()];
+    for (path, kind) in TREE.iter().filter(|(path, _)| !path.is_empty()) {
+        paths.extend([format!(".versions/{path}"), format!(".versions/@2999/{path}")]);
+        if *kind == Kind::File {
+            paths.extend([format!(".versions/{path}/1"), format!(".versions/{path}/log")]);
+        }
+    }
+    let mut wrong = Vec::new();
+    for round in 0..2 {
+        for caller in place.means.callers().into_iter().take(3) {
+            let child = place.start_with(&caller, &["see", "cached", "change"], &paths);
+            let mut lists = 0;
+            for (way, path, result) in Place::results(child) {
+                let given = caller.given(false);
+                let shares = if way == "see:access" { given.really } else { given.shares };
+                let inner = path.strip_prefix(".versions").unwrap().trim_start_matches('/');
+                let inner = inner.strip_prefix("@2999").unwrap_or(inner).trim_start_matches('/');
+                let present = inner.strip_suffix("/1").or_else(|| inner.strip_suffix("/log")).unwrap_or(inner);
+                let (kind_of_way, word) = way.split_once(':').unwrap();
+                if inner.is_empty() && word == "list" {
+                    // A link has no history, but is there in a tree of the past.
+                    let names = TREE.iter().filter(|(name, _)| !name.is_empty() && parent(name).is_empty());
+                    let names = names.filter(|(name, _)| sees(shares, name)).map(|(name, _)| *name);
+                    let wanted = format!("={}", names.collect::<Vec<_>>().join(","));
+                    if result != wanted {
+                        wrong.push(format!("{}: {path:?}: {result}, wanted {wanted}", caller.name));
+                    }
+                    lists += 1;
+                } else if kind_of_way == "change" && result.starts_with(['=', 'o']) {
+                    wrong.push(format!("{}: {way} {path:?}: {result}", caller.name));
+                } else if !sees(shares, present) {
+                    let guessed = present == inner && sees(shares, parent(present));
+                    if result != "EACCES"
+                        && hidden(guessed, false, Kind::Directory, (kind_of_way, word), &result).is_err()
+                    {
+                        wrong.push(format!("round {round}: {}: {way} {path:?}: {result}", caller.name));
+                    }
+                }
+            }
+            assert_eq!(lists, 2, "{}", caller.name);
+        }
+        // Warm, for the second round.
+        for (path, kind) in TREE {
+            if *kind == Kind::File {
+                assert_eq!(mount.read(&format!(".versions/{path}/1")), content(path));
+                assert_eq!(mount.read(&format!(".versions/@2999/{path}")), content(path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,20 @@
+//! Who sees what on real mounts with shares: as root, with callers of all kinds, against an oracle that knows only paths
+//! and who was given what.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod alone;
+mod attacks;
+mod callers;
+mod containers;
+mod elsewhere;
+mod history;
+mod live;
+mod matrix;
+mod oracle;
+mod place;
+mod records;
+mod recycled;
+mod writing;
