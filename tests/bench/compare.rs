@@ -1,10 +1,14 @@
 //! Compares pkfs with other file systems and password tools. `scripts/bench` prepares what this measures; nothing here
 //! is part of pkfs, and nothing is asserted.
 
+mod goals;
+mod growth;
 mod idle;
 mod machine;
+mod parts;
 mod peer;
 mod plan;
+mod plot;
 mod report;
 mod rounds;
 mod tool;
@@ -36,17 +40,34 @@ fn run(arguments: &[&str]) -> Outcome {
     match arguments {
         ["fill", directory, secrets] => Ok(tree::fill(Path::new(directory), secrets.parse()?)?),
         ["idle-server", directory, secrets] => idle::serve(Path::new(directory), secrets.parse()?),
-        ["compare", plan, secrets, rounds, milliseconds] => {
+        ["keynode", file, key, secrets, versions] => {
+            growth::make(Path::new(file), Path::new(key), secrets.parse()?, versions.parse()?)
+        }
+        ["compare", plan, picture, secrets, rounds, milliseconds] => {
             let (rounds, time) = (rounds.parse()?, Duration::from_millis(milliseconds.parse()?));
-            compare(Plan::read(Path::new(plan))?, Effort { rounds, time, secrets: secrets.parse()? })
+            let effort = Effort { rounds, time, secrets: secrets.parse()? };
+            compare(Plan::read(Path::new(plan))?, Path::new(picture), effort)
         }
         _ => Err("this is run by scripts/bench".into()),
     }
 }
 
-fn compare(mut plan: Plan, effort: Effort) -> Outcome {
+/// Measures everything; the results are printed as they come.
+fn compare(mut plan: Plan, picture: &Path, effort: Effort) -> Outcome {
     print!("{}", report::heading(effort, &plan.notes));
     let rates = rounds::measure(&mut plan.peers, effort)?;
     print!("{}", report::rates(&plan.peers, &rates));
+    print!("{}", goals::ratios(&plan.peers, &rates));
+    std::fs::write(picture, plot::reads(&plan.peers, &rates))?;
+    plan.peers.iter_mut().try_for_each(peer::Peer::unmount)?;
+    if let Some((file, key)) = &plan.keynode {
+        print!("{}", report::parts(&plan.peers, &rates, &parts::measure(file, key)?));
+    }
+    eprintln!("single secrets …");
+    let seconds = tool::measure(&plan.tools, effort.rounds * 3)?;
+    print!("{}", report::tools(&plan.tools, &seconds));
+    print!("{}", goals::writes(&plan.peers, &rates, &plan.tools, &seconds));
+    eprintln!("mounting …");
+    print!("{}", report::growth(&plan.growth, &growth::measure(&plan.growth, effort.rounds)?));
     Ok(())
 }

@@ -77,19 +77,17 @@ pub fn unmount(directory: &Path) -> Outcome {
     }
 }
 
-/// Resident and locked memory in KiB of the process that serves a mount of pkfs.
-pub fn memory_of(mount_point: &Path) -> Outcome<(u64, u64)> {
+/// Resident memory in KiB of the process that serves a mount of pkfs.
+pub fn memory_of(mount_point: &Path) -> Outcome<f64> {
     for process in fs::read_dir("/proc")?.flatten() {
         let Ok(arguments) = fs::read(process.path().join("cmdline")) else { continue };
         let arguments: Vec<&[u8]> = arguments.split(|byte| *byte == 0).collect();
         let is_mount = arguments.first().is_some_and(|program| program.ends_with(b"pkfs"));
         if is_mount && arguments.contains(&mount_point.as_os_str().as_encoded_bytes()) {
             let status = fs::read_to_string(process.path().join("status"))?;
-            let field = |name: &str| {
-                let line = status.lines().find_map(|line| line.strip_prefix(name));
-                line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-            };
-            return Ok((field("VmRSS:"), field("VmLck:")));
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kib = line.and_then(|line| line.split_whitespace().next());
+            return Ok(kib.ok_or("a process without memory")?.parse()?);
         }
     }
     Err(format!("no process serves {}", mount_point.display()).into())

@@ -225,7 +225,7 @@ fn read_large(path: &CStr) -> Result<u32, Errno> {
 }
 
 fn write_large(path: &CStr) -> Result<u32, Errno> {
-    let file = open(path, OFlags::WRONLY, Mode::empty())?;
+    let file = open(path, OFlags::WRONLY | OFlags::TRUNC, Mode::empty())?;
     let mut buffer = vec![0; PIECE];
     seed().fill(&mut buffer);
     let mut bytes = 0;
@@ -239,11 +239,16 @@ fn write_large(path: &CStr) -> Result<u32, Errno> {
 fn write_small(path: &CStr, random: &mut Random) -> Result<(), Errno> {
     let mut value = [0; SMALL];
     random.fill(&mut value);
-    let file = open(path, OFlags::WRONLY, Mode::empty())?;
+    let file = open(path, OFlags::WRONLY | OFlags::TRUNC, Mode::empty())?;
     if pwrite(&file, &value, 0)? != SMALL {
         return Err(Errno::IO);
     }
     fsync(&file)
+}
+
+/// Lists a whole tree; entries.
+pub fn list_all(root: &Path) -> Outcome<u32> {
+    Ok(list(&c_path(root)?)?)
 }
 
 /// Does what `ls -lR` asks of the kernel; entries.
