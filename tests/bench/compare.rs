@@ -1,5 +1,6 @@
 //! Compares pkfs with other file systems and password tools. `scripts/bench` prepares what this measures; nothing here
 //! is part of pkfs, and nothing is asserted.
+#![allow(clippy::cast_precision_loss, reason = "counts and sizes here are far below 2^52")]
 
 mod goals;
 mod growth;

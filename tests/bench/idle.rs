@@ -63,7 +63,7 @@ struct Idle {
 }
 
 impl Idle {
-    fn attributes(&self, ino: INodeNo) -> FileAttr {
+    fn attributes(ino: INodeNo) -> FileAttr {
         let (kind, perm, size) = match ino.0 {
             LARGE_INO => (FileType::RegularFile, 0o600, LARGE as u64),
             SECRETS.. => (FileType::RegularFile, 0o600, SMALL as u64),
@@ -134,13 +134,13 @@ impl Filesystem for Idle {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match name.to_str().and_then(|name| self.child(parent, name)) {
-            Some(ino) => reply.entry(&FOR_EVER, &self.attributes(ino), Generation(0)),
+            Some(ino) => reply.entry(&FOR_EVER, &Self::attributes(ino), Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&FOR_EVER, &self.attributes(ino));
+        reply.attr(&FOR_EVER, &Self::attributes(ino));
     }
 
     fn setattr(
@@ -161,7 +161,7 @@ impl Filesystem for Idle {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        reply.attr(&FOR_EVER, &self.attributes(ino));
+        reply.attr(&FOR_EVER, &Self::attributes(ino));
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -191,7 +191,7 @@ impl Filesystem for Idle {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let end = self.attributes(ino).size.min(offset.saturating_add(size.into()));
+        let end = Self::attributes(ino).size.min(offset.saturating_add(size.into()));
         let (start, end) = (usize::try_from(offset).unwrap_or(LARGE), usize::try_from(end).unwrap_or(LARGE));
         reply.data(self.content.get(start..end).unwrap_or_default());
     }
@@ -214,7 +214,7 @@ impl Filesystem for Idle {
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         for place in offset.. {
             let Some((child, name)) = self.entry(ino, place) else { break };
-            if reply.add(child, place + 1, self.attributes(child).kind, name) {
+            if reply.add(child, place + 1, Self::attributes(child).kind, name) {
                 break;
             }
         }
@@ -224,7 +224,7 @@ impl Filesystem for Idle {
     fn readdirplus(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         for place in offset.. {
             let Some((child, name)) = self.entry(ino, place) else { break };
-            if reply.add(child, place + 1, name, &FOR_EVER, &self.attributes(child), Generation(0)) {
+            if reply.add(child, place + 1, name, &FOR_EVER, &Self::attributes(child), Generation(0)) {
                 break;
             }
         }

@@ -1,4 +1,4 @@
-//! A first read taken apart, without a mount: what the file takes, what OpenPGP takes.
+//! A first read taken apart, without a mount: what the file takes, what `OpenPGP` takes.
 
 use std::path::Path;
 use std::time::Instant;

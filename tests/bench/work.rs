@@ -62,9 +62,9 @@ impl Work {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Read => "open, read, close of random secrets, warm",
-            Self::ReadByTwo => "the same by two threads",
+            Self::ReadByTwo => "open, read, close, warm, by two threads",
             Self::FirstRead => "first open, read, close of each secret",
-            Self::FirstReadByTwo => "the same by two threads, half of them each",
+            Self::FirstReadByTwo => "first open, read, close by two threads, half each",
             Self::Stat => "stat of random secrets, warm",
             Self::List => "ls -lR, warm, entries",
             Self::FirstList => "first ls -lR, entries",
@@ -72,7 +72,7 @@ impl Work {
             Self::FirstLarge => "first read of 64 MiB, MiB",
             Self::LargeWrite => "write of 64 MiB with fsync, MiB",
             Self::Write => "open, write of 64 bytes, fsync, close",
-            Self::WriteByTwo => "the same by two threads",
+            Self::WriteByTwo => "write, fsync, close by two threads",
         }
     }
 
