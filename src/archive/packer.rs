@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
+use flate2::Crc;
 use flate2::write::ZlibEncoder;
-use flate2::{Compression, Crc};
 use sha1collisiondetection::Sha1CD;
 
 use super::index::IndexEntry;
-use super::object::{commit_links, finish, hash_object};
+use super::object::{commit_links, compression, finish, hash_object};
 use super::pack::{self, TRAILER};
 use super::view::View;
 use super::window::read_range;
@@ -115,7 +115,7 @@ pub(super) fn write_pack(out: &File, at: u64, source: &Source<'_>, objects: &[Oi
 }
 
 fn encode_entry(object: &Object) -> Result<Vec<u8>> {
-    let mut out = ZlibEncoder::new(pack::entry_header(object.kind, object.data.len() as u64), Compression::fast());
+    let mut out = ZlibEncoder::new(pack::entry_header(object.kind, object.data.len() as u64), compression(object.kind));
     io::Write::write_all(&mut out, &object.data)
         .and_then(|()| out.finish())
         .map_err(|e| Error::damaged("cannot compress an object").because(e))
