@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -30,7 +30,7 @@ const SECRETS: u64 = 1 << 32;
 const READY: &[u8] = b"ready\n";
 
 /// Mounts it by another process, which ends with the mount; returns when it can be used.
-pub fn start(mount_point: &Path, secrets: usize) -> Outcome {
+pub fn start(mount_point: &Path, secrets: usize) -> Outcome<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("idle-server").arg(mount_point).arg(secrets.to_string());
     let mut server = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -39,7 +39,7 @@ pub fn start(mount_point: &Path, secrets: usize) -> Outcome {
         Some(mut output) => io::Read::read_exact(&mut output, &mut said)?,
         None => return Err("no pipe from the file system that does nothing".into()),
     }
-    Ok(())
+    Ok(server)
 }
 
 /// Serves it until it is unmounted.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,12 +22,14 @@ pub struct Peer {
     pub writable: bool,
     mount: String,
     mounted: bool,
+    /// Serves the mount, where that is a program of ours.
+    server: Option<Child>,
 }
 
 impl Peer {
     pub fn new(name: &str, writable: bool, directory: &str, mount: &str) -> Self {
         let (name, directory) = (name.to_owned(), directory.into());
-        Self { name, directory, writable, mount: mount.to_owned(), mounted: mount == STAYS }
+        Self { name, directory, writable, mount: mount.to_owned(), mounted: mount == STAYS, server: None }
     }
 
     /// Whether it forgets what it has in memory when it is mounted anew.
@@ -38,7 +40,7 @@ impl Peer {
     pub fn mount(&mut self, secrets: usize) -> Outcome {
         if !self.mounted {
             match self.mount.as_str() {
-                IDLE => idle::start(&self.directory, secrets)?,
+                IDLE => self.server = Some(idle::start(&self.directory, secrets)?),
                 command => shell(command)?,
             }
             self.mounted = true;
@@ -50,6 +52,9 @@ impl Peer {
         if self.mounted && self.can_remount() {
             unmount(&self.directory)?;
             self.mounted = false;
+            if let Some(mut server) = self.server.take() {
+                server.wait()?;
+            }
         }
         Ok(())
     }
