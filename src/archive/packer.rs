@@ -116,7 +116,7 @@ pub(super) fn write_pack(out: &File, at: u64, source: &Source<'_>, objects: &[Oi
 
 fn encode_entry(object: &Object) -> Result<Vec<u8>> {
     let header = pack::entry_header(object.kind, object.data.len() as u64);
-    let mut out = ZlibEncoder::new(header, compression(object.data.len()));
+    let mut out = ZlibEncoder::new(header, compression(object.kind));
     io::Write::write_all(&mut out, &object.data)
         .and_then(|()| out.finish())
         .map_err(|e| Error::damaged("cannot compress an object").because(e))

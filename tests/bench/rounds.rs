@@ -1,0 +1,74 @@
+//! Rounds: each work is done on each file system in turn, again and again, so that noise hits all alike.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::Outcome;
+use crate::peer::Peer;
+use crate::work::{Files, Start, Work};
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    pub rounds: usize,
+    pub time: Duration,
+    pub secrets: usize,
+}
+
+/// All that was measured: rates by work and file system, in the order of the rounds.
+#[derive(Default)]
+pub struct Rates(BTreeMap<(Work, usize), Vec<f64>>);
+
+impl Rates {
+    /// The median rate.
+    pub fn median(&self, work: Work, peer: usize) -> Option<f64> {
+        median(self.0.get(&(work, peer))?)
+    }
+
+    /// The median over the rounds of what one makes of the other in the same round.
+    pub fn ratio(&self, (work, peer): (Work, usize), other: (Work, usize)) -> Option<f64> {
+        let (one, other) = (self.0.get(&(work, peer))?, self.0.get(&other)?);
+        median(&one.iter().zip(other).map(|(one, other)| one / other).collect::<Vec<_>>())
+    }
+}
+
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (below, above) = (sorted.get(sorted.len().checked_sub(1)? / 2)?, sorted.get(sorted.len() / 2)?);
+    Some(f64::midpoint(*below, *above))
+}
+
+/// Does all the work on all file systems.
+pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
+    let mut rates = Rates::default();
+    let files: Vec<Files> =
+        peers.iter().map(|peer| Files::new(&peer.directory, effort.secrets)).collect::<Outcome<_>>()?;
+    let mut warm = vec![false; peers.len()];
+    for work in Work::ALL {
+        eprintln!("{} …", work.title());
+        if work.start() == Start::Warm {
+            for ((peer, files), warm) in peers.iter_mut().zip(&files).zip(&mut warm).filter(|(_, warm)| !**warm) {
+                peer.mount(effort.secrets).and_then(|()| files.warm()).map_err(|e| format!("{}: {e}", peer.name))?;
+                *warm = true;
+            }
+        }
+        for _ in 0..effort.rounds {
+            for (n, (peer, files)) in peers.iter_mut().zip(&files).enumerate() {
+                if work.writes() && !peer.writable || work.start() == Start::Fresh && !peer.can_remount() {
+                    continue;
+                }
+                if work.start() == Start::Fresh {
+                    peer.unmount()?;
+                    peer.mount(effort.secrets)?;
+                    warm[n] = false;
+                }
+                let rate = files
+                    .measure(work, effort.time)
+                    .map_err(|error| format!("{} on {}: {error}", work.title(), peer.name))?;
+                rates.0.entry((work, n)).or_default().push(rate);
+            }
+        }
+    }
+    Ok(rates)
+}
