@@ -4,7 +4,7 @@ set -eu
 
 bundle=$(mktemp -d)
 trap 'rm -rf "$bundle"' EXIT
-mkdir -p "$bundle/root/bin" "$bundle/root/proc" "$bundle/root/run/secrets"
+mkdir -p "$bundle/root/bin" "$bundle/root/proc" "$bundle/root/dev" "$bundle/root/run/secrets"
 cp /bin/busybox "$bundle/root/bin/busybox"
 
 cat >"$bundle/config.json" <<'CONFIG'
