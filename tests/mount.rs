@@ -5,11 +5,11 @@ mod support;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use rustix::process::Signal;
-use support::{Bench, can_mount, eventually};
+use support::{Bench, Mount, can_mount, eventually};
 
 fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
     result.unwrap_err().raw_os_error().unwrap()
@@ -153,6 +153,49 @@ fn an_outside_change_is_an_atomic_replace() {
     assert_eq!(content, "one");
     mount.write("a", "three");
     assert_eq!(mount.list(".versions/a"), ["1", "2", "3", "log"]);
+}
+
+/// Names with their numbers, as a listing tells them.
+fn listed(mount: &Mount, name: &str) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(mount.path(name)).unwrap().map(|entry| entry.unwrap());
+    let mut listed: Vec<_> = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.ino())).collect();
+    listed.sort();
+    listed
+}
+
+#[test]
+fn listings_that_the_kernel_remembers_follow_all_changes() {
+    if !can_mount() {
+        return;
+    }
+    for options in [&[][..], &["--read-only"]] {
+        let bench = Bench::new();
+        bench.put("d/a", "one");
+        bench.put("d/b", "one");
+        let mount = bench.mount(options);
+        let names = |mount: &Mount| mount.list("d");
+        for _ in 0..3 {
+            assert_eq!(names(&mount), ["a", "b"]);
+        }
+        bench.put("d/c", "new");
+        eventually("a new name", || names(&mount) == ["a", "b", "c"]);
+        bench.pkfs(&["rm", "app.pk", "d/b"]);
+        eventually("a removed name", || names(&mount) == ["a", "c"]);
+        bench.pkfs(&["mv", "app.pk", "d/c", "e"]);
+        eventually("a moved name", || names(&mount) == ["a"] && mount.list("") == ["d", "e"]);
+        let before = listed(&mount, "d");
+        bench.put("d/a", "two");
+        eventually("another file", || listed(&mount, "d") != before);
+        let number = fs::metadata(mount.path("d/a")).unwrap().ino();
+        assert_eq!(listed(&mount, "d"), [("a".to_owned(), number)]);
+        if options.is_empty() {
+            mount.write("d/f", "x");
+            assert_eq!(names(&mount), ["a", "f"]);
+            fs::rename(mount.path("d/f"), mount.path("d/g")).unwrap();
+            fs::remove_file(mount.path("d/a")).unwrap();
+            assert_eq!(names(&mount), ["g"]);
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::alert::Alerts;
 use super::audit::{Audit, Record};
 use super::callers::{Callers, Process};
 use super::inode::Node;
-use super::state::State;
+use super::state::{Directory, State};
 use super::types::{Caller, DirEntry, Entry, FileKind, HandleId, Ino, Notice, RenameMode};
 use super::views::{Grant, Set, Sight, Views};
 use crate::error::{Error, Kind, Result};
@@ -329,6 +329,11 @@ impl FileSystem {
     pub fn link_for(&self, caller: Caller, ino: Ino, parent: Ino, name: &[u8]) -> Result<Entry> {
         self.admit(caller, ino, None, Want::Write)?;
         self.link(ino, parent, name)
+    }
+
+    /// Whether the kernel may remember the listing of a directory until it is told otherwise: it is the same for all.
+    pub fn keeps_listing(&self, ino: Ino) -> bool {
+        self.rules.is_none() && matches!(self.state.lock().directory(ino), Ok(Directory::Item(_)))
     }
 
     /// Opens a directory for a caller: it lists what that caller may see.

@@ -3,6 +3,7 @@
 //! Nothing outside ever changes the content of an inode: a secret that was changed from outside gets a new one under its
 //! name, and whoever has the old one open goes on with what it was.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -216,6 +217,10 @@ impl State {
                     self.inodes.gone(id);
                 }
             }
+        }
+        let listings: HashSet<Ino> = spots.iter().map(|(directory, _)| *directory).collect();
+        for directory in listings {
+            notices.send(Notice::Content(directory));
         }
         self.enqueue(spots, notices);
     }

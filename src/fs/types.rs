@@ -188,7 +188,7 @@ pub enum Notice {
     },
     /// The attributes of an inode changed.
     Attributes(Ino),
-    /// What the kernel remembers of an inode's content may be wrong.
+    /// What the kernel remembers of an inode's content, or of a directory's listing, may be wrong.
     Content(Ino),
 }
 

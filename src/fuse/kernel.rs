@@ -252,7 +252,11 @@ impl Filesystem for Adapter {
         self.own.note_opened(request);
         let who = caller(request);
         match self.handle(request, ("opendir", Want::Read, ino, None), |fs| fs.opendir_for(who, Ino(ino.0))) {
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Ok(handle) => {
+                let kept = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
+                let keeps = self.tree(ino).keeps_listing(Ino(ino.0));
+                reply.opened(FileHandle(handle.0), if keeps { kept } else { FopenFlags::empty() });
+            }
             Err(errno) => reply.error(errno),
         }
     }

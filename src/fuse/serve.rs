@@ -28,8 +28,8 @@ use crate::node::Keynode;
 /// How long a signal waits for requests that are under way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Between two looks at the file where nothing tells of changes; attributes and scratch files wait no longer either.
-pub(super) const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// Attributes and scratch files wait no longer than this, and what is due is looked for as often.
+const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
 /// once the directory can be used; what it returns is dropped once it cannot be any more. What waits in memory is on disk at return.
