@@ -21,7 +21,7 @@
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
 //! | `views`, `callers` | which shares cover what; who a caller is |
-//! | `admission` | who may see what |
+//! | `admission`, `sight` | who may see what; what shares have to do with it |
 //! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
@@ -59,6 +59,7 @@ mod memory;
 mod names;
 mod rename;
 mod scope;
+mod sight;
 mod state;
 mod statfs;
 mod tree;

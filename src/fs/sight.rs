@@ -1,0 +1,169 @@
+//! What shares have to do with inodes and names: who may see them, which are gates, which modes they show.
+
+use std::sync::Arc;
+
+use super::inode::Node;
+use super::state::State;
+use super::types::{DirEntry, FileKind, Ino, Notice};
+use super::views::{Grant, Sight, Views};
+use crate::node::{ItemId, ItemPath, Name};
+
+/// What is known of an inode before it is decided who may see it.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) sight: Sight,
+    pub(super) directory: bool,
+    /// A file that somebody has open.
+    pub(super) open: bool,
+    pub(super) is_root: bool,
+}
+
+impl State {
+    /// Lets other shares decide from now on. The kernel asks anew for whatever changes with that.
+    pub(super) fn show_by(&mut self, views: Arc<Views>, notices: &super::changes::Notices) {
+        let known: Vec<(Ino, ItemId)> = self
+            .inodes
+            .iter()
+            .filter_map(|(ino, inode)| match inode.node {
+                Node::Item(id) if inode.lookups > 0 => Some((ino, id)),
+                _ => None,
+            })
+            .collect();
+        let before: Vec<_> = known.iter().map(|(_, id)| self.shown(*id)).collect();
+        self.views = Some(views);
+        for ((ino, id), before) in known.into_iter().zip(before) {
+            if self.shown(id) == before {
+                continue;
+            }
+            notices.send(Notice::Attributes(ino));
+            let names: Vec<_> = self
+                .item(id)
+                .map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect())
+                .unwrap_or_default();
+            for (parent, name) in names {
+                let spot = (self.inodes.number_of(parent), name);
+                self.turn.expire(spot, notices);
+            }
+        }
+        notices.send(Notice::Attributes(self.inodes.root()));
+    }
+
+    /// All that the kernel may have of an item by the rules.
+    fn shown(&self, id: ItemId) -> (Sight, bool, bool) {
+        let sight = self.sight(id);
+        let written = self.views.as_ref().is_some_and(|views| sight.whole & views.written() != 0);
+        (sight, self.is_gate(id), written)
+    }
+
+    pub(super) fn seen(&self, ino: Ino) -> Seen {
+        let nothing = Seen::default();
+        if ino == self.inodes.root() {
+            return Seen { directory: true, is_root: true, ..nothing };
+        }
+        let Ok(inode) = self.inodes.get(ino) else { return nothing };
+        let open = inode.opens > 0;
+        let views = self.views.as_ref();
+        let of = |path: Option<ItemPath>| match (views, path) {
+            (Some(views), Some(path)) => views.sight(path.components()),
+            _ => Sight::default(),
+        };
+        match &inode.node {
+            Node::Item(id) => {
+                let directory = self.item(*id).is_ok_and(crate::node::Item::is_directory);
+                Seen { sight: self.sight(*id), directory, open, ..nothing }
+            }
+            Node::Detached(detached) => {
+                let path = detached.snapshot.as_ref().and_then(|s| s.namespace().path_of(detached.id));
+                Seen { sight: of(path), directory: detached.kind == FileKind::Directory, open, ..nothing }
+            }
+            Node::Place(place) => {
+                let sight = of(Some(place.path().clone()));
+                let directory = place.leads_on();
+                Seen { sight, directory, open, is_root: place.is_root() }
+            }
+            Node::Views => nothing,
+        }
+    }
+
+    /// What shares have to do with an item, by any of its names.
+    pub(super) fn sight(&self, id: ItemId) -> Sight {
+        let Some(views) = &self.views else { return Sight::default() };
+        let namespace = self.snapshot.namespace();
+        let mut sight = Sight::default();
+        let mut add = |parent: ItemId, name: &Name| {
+            if let Some(path) = namespace.path_of(parent) {
+                let one = views.sight(path.components().iter().chain([name]));
+                sight = Sight { whole: sight.whole | one.whole, some: sight.some | one.some };
+            }
+        };
+        if let Some(item) = self.memory.get(id) {
+            add(item.parent, &item.name);
+        } else if id == ItemId::ROOT {
+            return views.sight([]);
+        } else if let Ok(item) = self.item(id) {
+            item.names().for_each(|(parent, name)| add(parent, name));
+        }
+        sight
+    }
+
+    pub(super) fn sight_below(&self, directory: Ino, name: &Name) -> Sight {
+        let path = match self.inodes.get(directory).map(|inode| &inode.node) {
+            Ok(Node::Item(id)) => self.snapshot.namespace().path_of(*id),
+            _ if directory == self.inodes.root() => Some(ItemPath::root()),
+            _ => None,
+        };
+        match (&self.views, path) {
+            (Some(views), Some(path)) => views.sight(path.components().iter().chain([name])),
+            _ => Sight::default(),
+        }
+    }
+
+    /// Whether everybody has to ask for the attributes of an item for himself: what is next to one of its names is not the
+    /// same for all.
+    pub(super) fn is_gate(&self, id: ItemId) -> bool {
+        if self.views.is_none() || id == ItemId::ROOT {
+            return false;
+        }
+        let mixed = |parent: ItemId| parent == ItemId::ROOT || !self.sight(parent).is_uniform();
+        match self.memory.get(id) {
+            Some(item) => mixed(item.parent),
+            None => self.item(id).map_or(true, |item| item.names().any(|(parent, _)| mixed(parent))),
+        }
+    }
+
+    /// The listing of a directory as far as whoever opened it may see it.
+    pub(super) fn listed_for(&self, directory: Ino, grant: Grant, entries: Arc<[DirEntry]>) -> Arc<[DirEntry]> {
+        if grant.is_all() {
+            return entries;
+        }
+        let place = match self.inodes.get(directory).map(|inode| &inode.node) {
+            Ok(Node::Place(place)) => Some(place.clone()),
+            _ => None,
+        };
+        let shows = |entry: &&DirEntry| {
+            let (sight, directory) = match &place {
+                Some(place) => {
+                    let Some(path) = place.path_of_child(&entry.name) else { return false };
+                    let sight = self.views.as_ref().map(|views| views.sight(path.components())).unwrap_or_default();
+                    (sight, entry.kind == FileKind::Directory)
+                }
+                None => (self.sight_below(directory, &entry.name), entry.kind == FileKind::Directory),
+            };
+            grant.shows(sight, directory)
+        };
+        entries.iter().filter(shows).cloned().collect()
+    }
+
+    /// Modes on a mount with rules: shares are the permission. What leads to a share, and what a share covers, may be read
+    /// by all who get there; covered by one that somebody may write, it may be written by all as far as the mode goes.
+    pub(super) fn shared_mode(&self, id: ItemId, mode: u32) -> u32 {
+        let Some(views) = &self.views else { return mode };
+        let sight = if id == ItemId::ROOT { views.sight([]) } else { self.sight(id) };
+        if sight.some == 0 && id != ItemId::ROOT {
+            return mode;
+        }
+        let open = if sight.whole & views.written() == 0 { 0o5 } else { 0o7 };
+        let owner = mode >> 6 & open;
+        mode | owner << 3 | owner
+    }
+}
