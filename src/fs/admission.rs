@@ -81,7 +81,7 @@ impl FileSystem {
         let made_of = given.is_none().then(|| snapshot.shares_digest()).flatten();
         let views = Arc::new(match given {
             Some(shares) => Views::new(shares)?,
-            None => Views::new(&self.keynode.shares(&snapshot)?)?,
+            None => Views::new(&*self.keynode.shares(&snapshot)?)?,
         });
         self.state.get_mut().views = Some(views.clone());
         self.rules = Some(Rules {

@@ -3,38 +3,26 @@
 use std::sync::Arc;
 
 use log::error;
-use parking_lot::Mutex;
 
 use super::FileSystem;
 use crate::error::Result;
-use crate::node::{Keynode, Sha256, Share, ShareName, Snapshot};
+use crate::node::{Keynode, Share, ShareName, Snapshot};
 
 /// One share, as the keynode has it at the moment.
-pub(super) struct Scope {
-    name: ShareName,
-    /// What it was when the shares last changed.
-    known: Mutex<Option<(Sha256, Arc<Share>)>>,
-}
+pub(super) struct Scope(ShareName);
 
 impl Scope {
-    pub(super) fn new(name: ShareName) -> Self {
-        Self { name, known: Mutex::default() }
+    pub(super) const fn new(name: ShareName) -> Self {
+        Self(name)
     }
 
-    pub(super) fn name(&self) -> &ShareName {
-        &self.name
+    pub(super) const fn name(&self) -> &ShareName {
+        &self.0
     }
 
-    fn share(&self, keynode: &Keynode, snapshot: &Snapshot) -> Result<Arc<Share>> {
-        let digest = snapshot.shares_digest();
-        let known = self.known.lock().clone();
-        if let Some((_, share)) = known.filter(|(of, _)| Some(*of) == digest) {
-            return Ok(share);
-        }
-        // A share that was deleted covers nothing.
-        let share = Arc::new(keynode.shares(snapshot)?.0.remove(&self.name).unwrap_or_default());
-        *self.known.lock() = digest.map(|digest| (digest, share.clone()));
-        Ok(share)
+    /// A share that was deleted covers nothing.
+    fn share(&self, keynode: &Keynode, snapshot: &Snapshot) -> Result<Share> {
+        Ok(keynode.shares(snapshot)?.0.get(&self.0).cloned().unwrap_or_default())
     }
 }
 
@@ -49,8 +37,8 @@ impl FileSystem {
     pub(super) fn shown(&self, snapshot: &Arc<Snapshot>, present: &Snapshot) -> Arc<Snapshot> {
         let Some(scope) = &self.scope else { return snapshot.clone() };
         let share = scope.share(&self.keynode, present).unwrap_or_else(|error| {
-            error!("share {}: {error}; nothing of it is shown", scope.name);
-            Arc::default()
+            error!("share {}: {error}; nothing of it is shown", scope.name());
+            Share::default()
         });
         Arc::new(snapshot.restricted(&share))
     }

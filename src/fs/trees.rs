@@ -50,7 +50,7 @@ impl FileSystem {
         // Its root needs no counting: it stays as long as the tree.
         let tree = self.tree_of(share)?;
         let state = tree.state.lock();
-        Ok(Entry { stat: state.stat(state.inodes.root())?, keep: false, gate: true })
+        Ok(Entry { stat: state.stat(state.inodes.root())?, keep: true, gate: false })
     }
 
     fn tree_of(&self, share: ShareName) -> Result<Arc<Self>> {

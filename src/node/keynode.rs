@@ -20,7 +20,7 @@ use super::transaction::genesis;
 use super::version::{self, Version};
 use crate::archive::{self, Archive, ObjectKind, Oid, Tail};
 use crate::crypto::{
-    Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, open, seal, sha256, slot::seal_for_passphrase,
+    Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, Sha256, open, seal, sha256, slot::seal_for_passphrase,
 };
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
@@ -75,6 +75,8 @@ pub struct Keynode {
     pub(super) writing: Mutex<()>,
     /// Held while a new state is made: by a transaction, after the file's lock.
     pub(super) publishing: Mutex<()>,
+    /// The shares that were read last, by what they were read from.
+    shares: Mutex<Option<(Sha256, Arc<Shares>)>>,
 }
 
 /// A value sealed for a secret, ready to be written.
@@ -127,7 +129,16 @@ impl Keynode {
         memory.pin(&path, &key.fingerprint());
         memory.remember(&key.fingerprint(), &snapshot.log);
         let state = RwLock::new(Arc::new(snapshot));
-        Ok(Self { path, key, memory, read_only: None, state, writing: Mutex::new(()), publishing: Mutex::new(()) })
+        Ok(Self {
+            path,
+            key,
+            memory,
+            read_only: None,
+            state,
+            writing: Mutex::new(()),
+            publishing: Mutex::new(()),
+            shares: Mutex::default(),
+        })
     }
 
     pub(super) fn open(archive: &Archive, key: NodeKey, options: &OpenOptions) -> Result<Self> {
@@ -187,6 +198,7 @@ impl Keynode {
             state: RwLock::new(Arc::new(snapshot)),
             writing: Mutex::new(()),
             publishing: Mutex::new(()),
+            shares: Mutex::default(),
         })
     }
 
@@ -292,11 +304,22 @@ impl Keynode {
         Ok(open(&self.key, &message, &id.to_string(), known, LARGEST_VALUE)?.data)
     }
 
-    /// The shares of a state.
+    /// The shares of a state; those read last are kept.
     ///
     /// # Errors
     /// [`Kind::Damaged`]: they cannot be read, or a newer pkfs wrote them.
-    pub fn shares(&self, snapshot: &Snapshot) -> Result<Shares> {
+    pub fn shares(&self, snapshot: &Snapshot) -> Result<Arc<Shares>> {
+        let digest = snapshot.shares_digest();
+        let known = self.shares.lock().clone();
+        if let Some((_, shares)) = known.filter(|(of, _)| Some(*of) == digest) {
+            return Ok(shares);
+        }
+        let shares = Arc::new(self.read_shares(snapshot)?);
+        *self.shares.lock() = digest.map(|digest| (digest, shares.clone()));
+        Ok(shares)
+    }
+
+    fn read_shares(&self, snapshot: &Snapshot) -> Result<Shares> {
         let entry = snapshot.carried.entries.iter().find(|entry| entry.name == SHARES_FILE.as_bytes());
         let Some(entry) = entry else { return Ok(Shares::default()) };
         let message = object(&snapshot.archive, &entry.oid, ObjectKind::Blob)?;

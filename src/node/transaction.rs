@@ -334,7 +334,7 @@ impl Transaction<'_> {
     /// # Errors
     /// As for [`Keynode::shares`].
     pub fn shares(&self) -> Result<Shares> {
-        self.keynode.shares(&self.base)
+        self.keynode.shares(&self.base).map(|shares| (*shares).clone())
     }
 
     /// A line for the log that changes nothing in the tree.
