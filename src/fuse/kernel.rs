@@ -18,7 +18,8 @@ use super::convert::{attributes, caller, file_type, made_by_mknod, open_mode, re
 use super::unmount::SETTLE;
 use super::why::{self, WHY};
 use super::xattr;
-use crate::fs::{FileKind, FileSystem, HandleId, Ino, SetAttributes, Want};
+use crate::error::{Error, Kind};
+use crate::fs::{Caller, FileKind, FileSystem, HandleId, Ino, SetAttributes, Want};
 
 use super::adapter::Adapter;
 
@@ -408,7 +409,11 @@ impl Filesystem for Adapter {
         if command != SETTLE {
             return reply.error(Errno::ENOTTY);
         }
-        let work = |fs: &FileSystem, _: &[u8], _| {
+        let work = |fs: &FileSystem, _: &[u8], who: Caller| {
+            // It saves what others still work on, and keeps those who watch waiting for a moment.
+            if who.uid != 0 && who.uid != rustix::process::geteuid().as_raw() {
+                return Err(Error::new(Kind::NotPermitted, "only who mounted, and root, may unmount"));
+            }
             fs.settle_all()?;
             fs.rest();
             Ok(())
