@@ -73,14 +73,16 @@ impl Filesystem for Adapter {
         let mode = mode.map(|mode| mode & 0o7777);
         let set = SetAttributes { mode, uid, gid, size, atime: atime.map(time), mtime: mtime.map(time) };
         let work = move |fs: &FileSystem| fs.setattr(Ino(ino.0), &set);
+        // By a descriptor: what that may do was decided when it was opened.
+        let want = if fh.is_some() { Want::Nothing } else { Want::Write };
         if size.is_none() {
-            return answer_attributes(reply, self.handle(request, ("setattr", Want::Write, ino, None), work));
+            return answer_attributes(reply, self.handle(request, ("setattr", want, ino, None), work));
         }
         if fh.is_none() && self.tree(ino).is_outdated(Ino(ino.0), caller(request)) {
             return reply.error(Errno::ESTALE);
         }
         let answer = |done| answer_attributes(reply, done);
-        self.change(request, ("setattr", Want::Write, ino, None), move |fs, _, _| work(fs), answer);
+        self.change(request, ("setattr", want, ino, None), move |fs, _, _| work(fs), answer);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {

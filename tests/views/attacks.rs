@@ -180,3 +180,20 @@ fn nobody_else_settles_what_is_being_worked_on() {
     }
     assert_eq!(asked(0).unwrap(), "");
 }
+
+#[test]
+fn a_descriptor_that_was_handed_on_truncates_as_it_writes() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let open = || fs::OpenOptions::new().write(true).open(mount.path("private/one")).unwrap();
+    let script = "import os; os.pwrite(1, b'XY', 0); os.ftruncate(1, 2)";
+    let done = crate::callers::command(DENIED, &["/usr/bin/python3", "-c", script]).stdout(open()).status().unwrap();
+    assert!(done.success());
+    eventually("what was written", || mount.read("private/one") == "XY");
+    let path = mount.path("private/one");
+    assert_eq!(output(DENIED, &["truncate", "-s", "1", path.to_str().unwrap()]), None);
+    assert_eq!(mount.read("private/one"), "XY");
+}
