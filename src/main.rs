@@ -7,6 +7,7 @@ use std::process::ExitCode;
 static ALLOCATOR: pkfs::crypto::memory::WipingAllocator = pkfs::crypto::memory::WipingAllocator;
 
 fn main() -> ExitCode {
+    pkfs::crypto::memory::keep_some_freed_memory();
     pkfs::crypto::process::harden_process();
     pkfs::cli::run(std::env::args_os())
 }

@@ -4,7 +4,7 @@
 mod allocator;
 mod block;
 
-pub use allocator::WipingAllocator;
+pub use allocator::{WipingAllocator, keep_some_freed_memory};
 use std::cmp::Ordering;
 use std::fmt;
 use std::io;

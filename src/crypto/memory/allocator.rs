@@ -18,6 +18,19 @@ const PAGE: usize = 4096;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct WipingAllocator;
 
+/// Lets the C library keep a little freed memory: messages are opened in passing buffers of some hundred KiB, each of
+/// which would otherwise be given back, and taken again page by page. Called once, when the process starts.
+pub fn keep_some_freed_memory() {
+    // From which size on a block is mapped, how much is kept at the end of the heap, how much more is taken than is needed.
+    #[cfg(target_env = "gnu")]
+    for (what, bytes) in
+        [(libc::M_MMAP_THRESHOLD, 1 << 20), (libc::M_TRIM_THRESHOLD, 4 << 20), (libc::M_TOP_PAD, 256 << 10)]
+    {
+        // SAFETY: mallopt(3) sets one number of the C library's, under its lock.
+        unsafe { libc::mallopt(what, bytes) };
+    }
+}
+
 const SMALL: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn is_mapped(layout: Layout) -> bool {
