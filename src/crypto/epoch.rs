@@ -1,9 +1,11 @@
 //! Many messages under one session key: the changes after a checkpoint.
 
 use sequoia_openpgp::Packet;
+use sequoia_openpgp::packet::PKESK;
 use sequoia_openpgp::serialize::Marshal;
 
-use super::message::SessionKey;
+use super::message::{SessionKey, session_key_for};
+use super::node_key::NodeKey;
 use super::padding::Padding;
 use super::seal::{Container, Sealing};
 use super::unseal::key_packets;
@@ -26,6 +28,34 @@ impl Epoch {
     /// Damaged: not a message as [`super::message::seal`] writes it.
     pub fn of(message: &[u8], key: &SessionKey) -> Result<Self> {
         let (packets, container) = key_packets(message)?;
+        Self::from_packets(message, packets, container, key.clone())
+    }
+
+    /// The epoch that a message belongs to, whose session key the node's key opens. The message itself is not opened.
+    ///
+    /// # Errors
+    ///
+    /// Damaged: not a message as [`super::message::seal`] writes it, or not for this node.
+    pub fn unlock(node: &NodeKey, message: &[u8]) -> Result<Self> {
+        let (packets, container) = key_packets(message)?;
+        let public: Vec<PKESK> = packets
+            .iter()
+            .filter_map(|packet| match packet {
+                Packet::PKESK(packet) => Some(packet.clone()),
+                _ => None,
+            })
+            .collect();
+        let key = SessionKey::from_slice(&session_key_for(node, &public)?)
+            .ok_or_else(|| Error::damaged("the message is not encrypted with AES-256"))?;
+        Self::from_packets(message, packets, container, key)
+    }
+
+    fn from_packets(
+        message: &[u8],
+        packets: Vec<Packet>,
+        container: Container,
+        session_key: SessionKey,
+    ) -> Result<Self> {
         let mut bytes = Vec::new();
         for packet in packets {
             match packet {
@@ -37,7 +67,7 @@ impl Epoch {
         if !message.starts_with(&bytes) {
             return Err(Error::damaged("the message's session key packets are not written as pkfs writes them"));
         }
-        Ok(Self { key_packets: bytes, session_key: key.clone(), container })
+        Ok(Self { key_packets: bytes, session_key, container })
     }
 
     /// Seals data under the epoch's session key, bound to a place.

@@ -112,7 +112,7 @@ pub fn open(node: &NodeKey, message: &[u8], place: &str, known: Option<&SessionK
 }
 
 /// Decrypts the session key with the node's key. Only the first packet that names the key is tried.
-fn session_key_for(node: &NodeKey, packets: &[PKESK]) -> Result<crypto::SessionKey> {
+pub(super) fn session_key_for(node: &NodeKey, packets: &[PKESK]) -> Result<crypto::SessionKey> {
     let packet = packets
         .iter()
         .find(|p| node.is_recipient(p))

@@ -11,17 +11,17 @@ use imbl::OrdMap;
 use log::error;
 
 use super::change::Change;
+use super::directory::{Text, line, lines};
 use super::id::ItemId;
 use super::name::{ItemPath, Name};
 use super::namespace::{Content, Head, Item, Namespace, SecretState};
 use super::quote::unquote;
-use crate::crypto::Locked;
 use crate::error::{Error, Result};
 
 /// A checkpoint's lines and where to find what in them.
 #[derive(Default)]
 pub(super) struct Base {
-    text: Locked,
+    text: Text,
     heads: Vec<u8>,
     /// By id.
     rows: Vec<Row>,
@@ -50,10 +50,11 @@ enum Place {
     Nameless,
 }
 
-/// A line `name`.
+/// A line `called` or `name`.
 struct NameLine {
     at: u32,
     directory: u32,
+    id: ItemId,
 }
 
 /// A line `directory`, which is followed by all the names in it that are not directories.
@@ -69,10 +70,10 @@ impl Namespace {
     /// Takes the lines of a checkpoint and the heads of its secrets.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Damaged`]: they are not what [`Namespace::lines`] gives.
-    pub(super) fn load(text: Locked, heads: Vec<u8>) -> Result<Self> {
+    /// [`crate::error::Kind::Damaged`]: they are not what [`Text::of`] gives.
+    pub(super) fn load(text: Text, heads: Vec<u8>) -> Result<Self> {
         let mut reader = Reader::default();
-        for (at, line) in lines(&text) {
+        for (at, line) in text.lines() {
             reader.line(at, line).ok_or_else(|| wrong(line))?;
         }
         reader.finish(text, heads).ok_or_else(|| Error::damaged("the checkpoint does not fit together"))
@@ -97,7 +98,8 @@ impl Reader {
         let tab = memchr::memchr(b'\t', line)?;
         let (word, rest) = (&line[..tab], &line[tab + 1..]);
         match word {
-            b"name" => self.name(at, rest),
+            b"called" => self.called(at, rest),
+            b"name" => self.linked(at, rest),
             b"secret" | b"symlink" | b"fifo" | b"socket" => {
                 let id = ItemId::from_hex(rest.get(..32)?)?;
                 // Whether a secret has a head is seen at the end; until then its line's own place marks it.
@@ -145,18 +147,31 @@ impl Reader {
         Some(())
     }
 
-    /// `<path> TAB <id>`.
-    fn name(&mut self, at: u32, rest: &[u8]) -> Option<()> {
-        let tab = memchr::memchr(b'\t', rest)?;
-        let (quoted, id) = (&rest[..tab], ItemId::from_hex(&rest[tab + 1..])?);
+    /// `<name>`: the last item, in the last directory.
+    fn called(&mut self, at: u32, quoted: &[u8]) -> Option<()> {
+        let row = self.base.rows.last_mut().filter(|row| row.place == Place::Nameless)?;
+        row.place = Place::Name(u32::try_from(self.base.names.len()).ok()?);
+        let id = row.id;
         let unquoted;
-        let path = if quoted.first() == Some(&b'"') {
+        let name = if quoted.first() == Some(&b'"') {
             unquoted = unquote(quoted)?;
             &unquoted
         } else {
             quoted
         };
+        self.add(at, name, id)
+    }
+
+    /// `<path> TAB <id>`: a further name.
+    fn linked(&mut self, at: u32, rest: &[u8]) -> Option<()> {
+        let tab = memchr::memchr(b'\t', rest)?;
+        let (path, id) = (unquote(&rest[..tab])?, ItemId::from_hex(&rest[tab + 1..])?);
         let name = path.strip_prefix(self.prefix.as_slice())?;
+        self.base.links.push((id, u32::try_from(self.base.names.len()).ok()?));
+        self.add(at, name, id)
+    }
+
+    fn add(&mut self, at: u32, name: &[u8], id: ItemId) -> Option<()> {
         if name.is_empty() || memchr::memchr(b'/', name).is_some() || name <= self.last.as_slice() {
             return None;
         }
@@ -164,17 +179,13 @@ impl Reader {
         self.last.extend_from_slice(name);
         let number = u32::try_from(self.base.names.len()).ok()?;
         let directory = u32::try_from(self.base.directories.len().checked_sub(1)?).ok()?;
-        self.base.names.push(NameLine { at, directory });
+        self.base.names.push(NameLine { at, directory, id });
         self.base.directories.last_mut()?.names.end = number + 1;
-        match self.base.rows.last_mut() {
-            Some(row) if row.id == id && row.place == Place::Nameless => row.place = Place::Name(number),
-            _ => self.base.links.push((id, number)),
-        }
         Some(())
     }
 
     /// Checks what concerns the whole, and hands it over.
-    fn finish(self, text: Locked, heads: Vec<u8>) -> Option<Namespace> {
+    fn finish(self, text: Text, heads: Vec<u8>) -> Option<Namespace> {
         let Self { mut base, former, .. } = self;
         base.rows.sort_unstable_by_key(|row| row.id);
         base.links.sort_unstable();
@@ -247,7 +258,7 @@ impl Base {
     /// Reads the lines of one item.
     fn make(&self, row: &Row) -> Option<Item> {
         let mut subdirectories = 0;
-        let (attributes, content) = match Change::parse(line(&self.text, row.at)?).ok()? {
+        let (attributes, content) = match Change::parse(self.text.line(row.at)?).ok()? {
             Change::Directory { attributes, .. } => {
                 let Place::Directory(number) = row.place else { return None };
                 let directory = self.directories.get(number as usize)?;
@@ -302,13 +313,13 @@ impl Base {
         }
     }
 
-    /// What a line `name` says: the last part of its path, and whose it is.
+    /// What a line `called` or `name` says: the last part of its path, and whose it is.
     fn name(&self, number: u32) -> Option<(Name, ItemId)> {
-        let line = line(&self.text, self.names.get(number as usize)?.at)?.strip_prefix(b"name\t")?;
-        let tab = memchr::memchr(b'\t', line)?;
-        let path = unquote(&line[..tab])?;
+        let found = self.names.get(number as usize)?;
+        let mut fields = self.text.line(found.at)?.split(|&b| b == b'\t').skip(1);
+        let path = unquote(fields.next()?)?;
         let last = memchr::memrchr(b'/', &path).map_or(0, |slash| slash + 1);
-        Some((Name::new(&path[last..]).ok()?, ItemId::from_hex(&line[tab + 1..])?))
+        Some((Name::new(&path[last..]).ok()?, found.id))
     }
 }
 
@@ -316,23 +327,6 @@ impl fmt::Debug for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Base").field("items", &self.rows.len()).finish_non_exhaustive()
     }
-}
-
-/// Lines with where they start, without their newlines; what follows 4 GiB is not there.
-fn lines(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let line = line(text, at).filter(|_| (at as usize) < text.len())?;
-        let from = at;
-        at = u32::try_from(at as usize + line.len() + 1).unwrap_or(u32::MAX);
-        Some((from, line))
-    })
-}
-
-/// The line that starts here.
-fn line(text: &[u8], at: u32) -> Option<&[u8]> {
-    let rest = text.get(at as usize..)?;
-    Some(&rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())])
 }
 
 fn wrong(line: &[u8]) -> Error {

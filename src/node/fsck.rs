@@ -9,6 +9,7 @@ use std::path::Path;
 use super::change::Change;
 use super::checkpoint;
 use super::commit::Commit;
+use super::directory::Text;
 use super::id::{CommitRef, ItemId};
 use super::keynode::{LARGEST_VALUE, lacks, older};
 use super::log::{REFERENCE, Reader};
@@ -22,7 +23,7 @@ use super::slot::slots;
 use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
 use super::version;
 use crate::archive::{Archive, ObjectKind, Tail};
-use crate::crypto::{Certificate, Locked, NodeKey, open};
+use crate::crypto::{Certificate, NodeKey, open};
 use crate::error::{Error, Result};
 
 /// How bad a finding is.
@@ -208,7 +209,7 @@ fn check_log(archive: &Archive, certificate: &Certificate, report: &mut Report) 
         }
     }
     report.transactions += chain.len();
-    let checked = parallel::map(chain, |(reference, commit)| {
+    let checked = parallel::map(chain, parallel::SMALL, |(reference, commit)| {
         let sound =
             commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &mut HashMap::new()).map(drop));
         (reference, sound.and_then(|()| commit.heads()))
@@ -276,10 +277,7 @@ fn check_checkpoint(reader: &mut Reader<'_>, rebuilt: &Snapshot, report: &mut Re
     });
     match loaded {
         Ok(loaded) => {
-            let (mut one, mut other) = (Locked::default(), Locked::default());
-            loaded.namespace.write(&mut one);
-            rebuilt.namespace.write(&mut other);
-            if one != other {
+            if Text::of(&loaded.namespace) != Text::of(&rebuilt.namespace) {
                 report.add(Severity::Error, checkpoint::REFERENCE, "it does not say what the log says");
             }
         }
@@ -295,7 +293,7 @@ fn check_session_keys(
     heads: &[(ItemId, Head)],
     report: &mut Report,
 ) {
-    let results = parallel::map(heads.to_vec(), |(id, head)| {
+    let results = parallel::map(heads.to_vec(), parallel::SMALL, |(id, head)| {
         let known = &namespace.item(id)?.secret()?.line;
         let opened = commit(archive, &head.commit)
             .and_then(|commit| value(archive, &commit))
@@ -327,7 +325,7 @@ fn check_branches(
             report.add(Severity::Warning, &name, format!("{oid} is not a secret that the log knows; it is ignored"));
         }
     }
-    let results = parallel::map(heads, |(id, head)| {
+    let results = parallel::map(heads, parallel::SMALL, |(id, head)| {
         let mut findings = Vec::new();
         if archive.reference(&id.reference()) != Some(head.commit.oid) {
             findings.push((Severity::Warning, id.reference(), "it disagrees with the log, which counts".to_owned()));

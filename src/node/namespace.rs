@@ -15,7 +15,6 @@ use super::id::{CommitRef, ItemId};
 use super::items::Items;
 use super::name::{ItemPath, Name};
 use super::suggest::closest;
-use crate::crypto::Locked;
 use crate::error::{Error, Kind, Result};
 
 /// The present state of a secret's branch.
@@ -285,11 +284,6 @@ impl Namespace {
     pub fn walk(&self, from: ItemId) -> Walk<'_> {
         let start = self.path_of(from).and_then(|path| self.item(from).map(|item| (path, item)));
         Walk { namespace: self, pending: start.into_iter().collect() }
-    }
-
-    /// Writes the whole as lines that [`Self::apply`] reads back.
-    pub(super) fn write(&self, out: &mut Locked) {
-        self.lines(&mut |line| line.write(out));
     }
 
     /// The lines that make this tree, in an order in which they can be applied: each directory is followed by the names in

@@ -108,11 +108,12 @@ impl Files {
 }
 
 /// Objects of a new tree: blobs, the tree itself, and what its `Content` trailer must say.
-pub(super) fn new_tree(files: Vec<(&str, Vec<u8>)>, objects: &mut Vec<NewObject>) -> (Oid, Sha256) {
+pub(super) fn new_tree(files: Vec<(impl Into<String>, Vec<u8>)>, objects: &mut Vec<NewObject>) -> (Oid, Sha256) {
     let mut entries = Vec::with_capacity(files.len());
     let mut digests = Vec::with_capacity(files.len());
     for (name, data) in files {
-        digests.push((name.to_owned(), sha256(&data)));
+        let name: String = name.into();
+        digests.push((name.clone(), sha256(&data)));
         let blob = NewObject::new(ObjectKind::Blob, data);
         entries.push(TreeEntry { name: name.into(), oid: blob.oid, directory: false });
         objects.push(blob);

@@ -549,7 +549,9 @@ impl Transaction<'_> {
         objects: &mut Vec<NewObject>,
     ) -> Result<Vec<(ItemId, Head)>> {
         let mut heads = Vec::with_capacity(values.len());
-        for signed in parallel::map(values.into_iter().collect(), |(id, value)| self.sign_value(id, value)) {
+        for signed in
+            parallel::map(values.into_iter().collect(), parallel::SMALL, |(id, value)| self.sign_value(id, value))
+        {
             let (made, id, head) = signed?;
             objects.extend(made);
             heads.push((id, head));
