@@ -24,12 +24,9 @@ entries = [["nobody", "nogroup"], ["daemon", "daemon"]]
 "#;
 
 /// Tests that may fail, by the end of their names, and why.
-const EXCEPTIONS: [(&str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str); 2] = [
     ("::block", "there are no device nodes in a keynode: EPERM"),
     ("::char", "there are no device nodes in a keynode: EPERM"),
-    // A hole takes no room on other file systems. Here a secret is one message: holes are encrypted too, and all of it
-    // is decrypted into locked memory and verified before one byte is read.
-    ("open::interact_2gb", "writes at 2 GiB, and a secret has at most 64 MiB: EFBIG"),
 ];
 
 /// Fewer passes than these, as root, mean that something was not tried.

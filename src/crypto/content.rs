@@ -3,16 +3,20 @@
 //! In a version 1 container the literal sits in a compressed packet. Padding is deflate's own: stored blocks with the
 //! data, then empty stored blocks (RFC 1951, 3.2.4), then a few bytes of empty blocks that make the length exact. In a
 //! version 2 container a padding packet follows the literal (RFC 9580, 5.14).
+//!
+//! A large file that is mostly holes is really compressed, in either container.
 
 use std::io::{self, Write};
 
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use sequoia_openpgp::Packet;
 use sequoia_openpgp::packet::{Literal, Padding as PaddingPacket, Tag};
 use sequoia_openpgp::serialize::Marshal;
 use sequoia_openpgp::serialize::stream::Message;
 use sequoia_openpgp::types::{CompressionAlgorithm, DataFormat};
 
-use super::memory::Locked;
+use super::memory::{Locked, holes};
 use super::padding::Padding;
 use super::seal::Container;
 use crate::error::{Error, Kind, Result};
@@ -33,6 +37,8 @@ const ENDS: [&[u8]; 5] = [
 const HEADER: usize = 6;
 /// Packets have at most 4 GiB, padding and framing included.
 const DATA_MAX: usize = 3 << 30;
+/// Up to this size nothing is ever compressed: the length would tell of what it holds.
+const NEVER_COMPRESSED: usize = 64 << 20;
 
 /// Whether this can be sealed at all.
 ///
@@ -57,18 +63,27 @@ pub(super) fn write(
     data: &[u8],
     padding: Padding,
 ) -> sequoia_openpgp::Result<()> {
+    if data.len() > NEVER_COMPRESSED && holes::data(data) < data.len() / 2 {
+        write_deflated(&mut message, container, place, data, padding)?;
+        return message.finalize();
+    }
     let literal = literal(place, data)?;
     match container {
         Container::V1 => write_stored(&mut message, &literal, padding)?,
         Container::V2 => {
             message.write_all(&literal)?;
-            let bare = literal.len() + HEADER;
-            let amount = target(padding, bare)? - bare;
-            message.write_all(&header(Tag::Padding, amount)?)?;
-            PaddingPacket::new(amount)?.serialize(&mut message)?;
+            write_padding(&mut message, literal.len(), padding)?;
         }
     }
     message.finalize()
+}
+
+/// Writes the padding packet that follows this many bytes.
+fn write_padding(out: &mut Message<'_>, before: usize, padding: Padding) -> sequoia_openpgp::Result<()> {
+    let bare = before + HEADER;
+    let amount = target(padding, bare)? - bare;
+    out.write_all(&header(Tag::Padding, amount)?)?;
+    PaddingPacket::new(amount)?.serialize(out)
 }
 
 fn literal(place: &str, data: &[u8]) -> sequoia_openpgp::Result<Locked> {
@@ -106,6 +121,42 @@ fn write_stored(out: &mut impl Write, packet: &[u8], padding: Padding) -> sequoi
         head.clear();
     }
     Ok(write_filling(out, total - bare)?)
+}
+
+/// Writes a compressed packet with a literal that is mostly zeros, padded.
+fn write_deflated(
+    out: &mut Message<'_>,
+    container: Container,
+    place: &str,
+    data: &[u8],
+    padding: Padding,
+) -> sequoia_openpgp::Result<()> {
+    let mut head = header(Tag::Literal, 1 + 1 + place.len() + 4 + data.len())?.to_vec();
+    head.extend([b'b', u8::try_from(place.len())?]);
+    head.extend(place.as_bytes());
+    head.extend([0; 4]);
+    let mut deflate = DeflateEncoder::new(Locked::default(), Compression::default());
+    deflate.write_all(&head)?;
+    for piece in data.chunks(STORED_MAX) {
+        deflate.write_all(piece)?;
+    }
+    // To a byte's end, but not to the stream's: that is the filling's.
+    deflate.flush()?;
+    let packed = std::mem::take(deflate.get_mut());
+
+    let bare = HEADER + 1 + packed.len();
+    let filling = match container {
+        Container::V1 => target(padding, bare + 2)? - bare,
+        Container::V2 => 2,
+    };
+    out.write_all(&header(Tag::CompressedData, bare + filling - HEADER)?)?;
+    out.write_all(&[CompressionAlgorithm::Zip.into()])?;
+    out.write_all(&packed)?;
+    write_filling(out, filling)?;
+    match container {
+        Container::V1 => Ok(()),
+        Container::V2 => write_padding(out, bare + filling, padding),
+    }
 }
 
 /// Writes exactly `len` bytes (2 or more) that end the stream and hold nothing.

@@ -3,6 +3,7 @@
 
 mod allocator;
 mod block;
+pub(super) mod holes;
 
 pub use allocator::{WipingAllocator, keep_some_freed_memory};
 use std::cmp::Ordering;
@@ -11,13 +12,16 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 
 use block::Block;
-use zeroize::Zeroize;
+
+/// The most bytes that are not in long runs of zeros, of what is read.
+const DATA_MAX: usize = 1 << 30;
 
 /// Bytes in locked memory, growable like a `Vec<u8>`.
 ///
 /// They are wiped on drop, on shrinking and when they move on growing. A value of 32 bytes costs 32 bytes of memory
 /// (and this handle); beyond 16 KiB it has pages of its own, which are given back on drop. An empty one allocates
-/// nothing. As with `Vec`, the process ends when the machine has no memory left.
+/// nothing. Beyond 64 MiB, long runs of zeros to which nobody writes take no memory. As with `Vec`, the process ends when
+/// the machine has no memory left.
 ///
 /// A forked child does not have this memory: whoever daemonizes does so before unlocking.
 #[derive(Default)]
@@ -41,7 +45,7 @@ impl Locked {
     /// A copy of these bytes.
     pub fn from_slice(bytes: &[u8]) -> Self {
         let mut new = Self::zeroed(bytes.len());
-        new.copy_from_slice(bytes);
+        holes::copy(bytes, &mut new);
         new
     }
 
@@ -85,10 +89,39 @@ impl Locked {
         self.len = len;
     }
 
+    /// As [`Locked::resize`], for sizes that the machine may not have; `false`: nothing is changed.
+    #[must_use]
+    pub fn try_resize(&mut self, len: usize) -> bool {
+        if len <= block::HOLES {
+            self.resize(len);
+            return true;
+        }
+        let moves = len > self.capacity() && !self.block.as_mut().is_some_and(|block| block.grow_in_place(len));
+        if moves {
+            let Some(block) = Block::try_large(len) else { return false };
+            self.move_to(block);
+        }
+        self.resize(len);
+        true
+    }
+
+    /// How many bytes are not part of long runs of zeros. It looks at all of them.
+    pub fn data(&self) -> usize {
+        holes::data(self)
+    }
+
+    /// Makes zeros of the bytes in this range, as far as it is within.
+    pub fn clear(&mut self, range: std::ops::Range<usize>) {
+        let end = range.end.min(self.len);
+        if let Some(bytes) = self.get_mut(range.start.min(end)..end) {
+            holes::wipe(bytes);
+        }
+    }
+
     /// Wipes and drops all bytes from `len` on. The memory stays reserved; see [`Locked::shrink_to_fit`].
     pub fn truncate(&mut self, len: usize) {
         if let Some(lost) = self.as_mut_slice().get_mut(len..) {
-            lost.zeroize();
+            holes::wipe(lost);
             self.len = len;
         }
     }
@@ -111,33 +144,50 @@ impl Locked {
         }
     }
 
-    /// Reads to the end. Room is made for `expected` bytes at first.
+    /// Reads to the end. Room is made for `expected` bytes at first. Long runs of zeros beyond the first 64 MiB take no
+    /// memory.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::FileTooLarge`] beyond `limit` bytes; those of the reader.
+    /// [`io::ErrorKind::FileTooLarge`] beyond `limit` bytes, or 1 GiB that is not zero; [`io::ErrorKind::OutOfMemory`];
+    /// those of the reader.
     pub(super) fn read(mut reader: impl io::Read, expected: usize, limit: usize) -> io::Result<Self> {
         let most = limit.saturating_add(1);
         // One more than there is, so that the end is seen without growing.
-        let mut out = Self::zeroed(expected.saturating_add(1).min(most));
-        let mut len = 0;
+        let mut out = Self::zeroed(expected.saturating_add(1).min(most).min(block::HOLES));
+        let (mut len, mut data) = (0, 0);
+        let mut piece = Self::default();
         loop {
-            match reader.read(out.get_mut(len..).unwrap_or_default()) {
-                Ok(0) => break,
-                Ok(n) => len += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+            let beyond = len >= block::HOLES;
+            if beyond && piece.is_empty() {
+                (piece, data) = (Self::zeroed(holes::PIECE), len);
             }
-            if len > limit {
+            let room = if beyond { &mut piece[..] } else { out.get_mut(len..).unwrap_or_default() };
+            let n = match reader.read(room) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            let end = len + n;
+            if end > limit {
                 return Err(io::ErrorKind::FileTooLarge.into());
             }
-            if len == out.len() {
-                out.resize(len.saturating_mul(2).min(most));
+            if end >= out.len() && !out.try_resize(end.saturating_mul(2).min(most)) {
+                return Err(io::ErrorKind::OutOfMemory.into());
             }
+            if beyond && !holes::is_zero(&piece[..n]) {
+                data += n;
+                if data > DATA_MAX {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+                out[len..end].copy_from_slice(&piece[..n]);
+            }
+            len = end;
         }
         out.truncate(len);
         // Moving it costs more than an eighth of it is worth, which is what padding brings.
-        if len < out.capacity() / 8 * 7 {
+        if len < out.capacity() / 8 * 7 && len <= block::HOLES {
             out.shrink_to_fit();
         }
         Ok(out)
@@ -149,10 +199,13 @@ impl Locked {
         {
             return;
         }
-        let mut block = Block::allocate(capacity);
+        self.move_to(Block::allocate(capacity));
+    }
+
+    fn move_to(&mut self, mut block: Block) {
         let old = self.as_slice();
         if let Some(room) = block.bytes_mut().get_mut(..old.len()) {
-            room.copy_from_slice(old);
+            holes::copy(old, room);
         }
         self.block = Some(block);
     }

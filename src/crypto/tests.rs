@@ -54,6 +54,32 @@ fn messages_come_back() {
     }
 }
 
+/// A large file with data at some places, and zeros else.
+fn holed(len: usize) -> Locked {
+    let mut data = Locked::default();
+    assert!(data.try_resize(len));
+    for at in [0, 65_530, len / 3, len - 7] {
+        data[at..at + 7].copy_from_slice(b"content");
+    }
+    data
+}
+
+#[test]
+fn what_is_mostly_holes_is_compressed_and_comes_back() {
+    for profile in PROFILES {
+        let node = NodeKey::generate(*profile).unwrap();
+        let data = holed(300 << 20);
+        let sealed = seal(&node, ID, &data, Padding::Value).unwrap();
+        assert!(sealed.message.len() < 4 << 20, "{}", sealed.message.len());
+        let opened = open(&node, &sealed.message, ID, None, data.len()).unwrap();
+        assert!(opened.data[..] == data[..]);
+        let short = open(&node, &sealed.message, ID, None, data.len() - 1).unwrap_err();
+        assert_eq!(short.kind(), Kind::TooLarge);
+        let smaller = holed(64 << 20);
+        assert!(seal(&node, ID, &smaller, Padding::Value).unwrap().message.len() > 64 << 20, "its length would tell");
+    }
+}
+
 #[test]
 fn messages_of_one_epoch_share_their_beginning_and_nothing_else() {
     for profile in PROFILES {

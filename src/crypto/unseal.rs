@@ -103,12 +103,12 @@ impl Expected<'_> {
                 }
                 Stage::Container(container)
             }
-            (Stage::Container(Container::V1), 1, _, Packet::CompressedData(packet))
+            (Stage::Container(container), 1, _, Packet::CompressedData(packet))
                 if packet.algo() == CompressionAlgorithm::Zip =>
             {
-                Stage::Compressed
+                Stage::Compressed(container)
             }
-            (Stage::Compressed, 2, _, Packet::Literal(_)) => Stage::Literal(Container::V1),
+            (Stage::Compressed(container), 2, _, Packet::Literal(_)) => Stage::Literal(container),
             (Stage::Container(Container::V2), 1, _, Packet::Literal(_)) => Stage::Literal(Container::V2),
             (Stage::Literal(Container::V1), 1, _, Packet::MDC(digest)) if digest.valid() => Stage::End,
             // One that is very long the library passes over as unknown, tag and all.
@@ -126,7 +126,7 @@ impl Expected<'_> {
 enum Stage {
     Keys,
     Container(Container),
-    Compressed,
+    Compressed(Container),
     Literal(Container),
     End,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, Kind, Result};
-use crate::node::{Locked, Session};
+use crate::node::{LARGEST_VALUE, Locked, Session};
 use crate::time::Timestamp;
 
 /// The unsaved and the saved content of one session of writing.
@@ -30,6 +30,8 @@ struct Inner {
     /// The changes since the last commit come from `O_CREAT` and `O_TRUNC` alone.
     by_open: bool,
     modified: Option<Timestamp>,
+    /// The most data that there can be in a content with holes, as far as counted.
+    data: Option<u64>,
 }
 
 /// A content to be committed.
@@ -89,6 +91,7 @@ impl Buffer {
                 closed: false,
                 by_open: created,
                 modified: created.then(Timestamp::now),
+                data: None,
             }),
         }
     }
@@ -124,7 +127,7 @@ impl Buffer {
     /// Writes bytes at an offset, filling a gap with zeros. `base` gives the committed content for the first change.
     ///
     /// # Errors
-    /// `TooLarge` beyond `limit` bytes; whatever `base` reports.
+    /// `TooLarge` beyond `limit` bytes, holes aside; whatever `base` reports.
     pub(super) fn write(
         &self,
         offset: u64,
@@ -132,13 +135,14 @@ impl Buffer {
         limit: u64,
         base: impl FnOnce() -> Result<Arc<Locked>>,
     ) -> Result<()> {
-        let end = offset.checked_add(bytes.len() as u64).filter(|end| *end <= limit).ok_or_else(|| too_large(limit))?;
-        let (start, end) = (to_usize(offset)?, to_usize(end)?);
+        let end = offset.checked_add(bytes.len() as u64).ok_or_else(|| too_large(limit))?;
+        let (start, end) = (to_usize(offset)?, within(end)?);
         self.load(base)?;
         let mut inner = self.inner.lock();
+        inner.make_room(bytes.len(), end, limit)?;
         let content = inner.change();
-        if content.len() < end {
-            content.resize(end);
+        if content.len() < end && !content.try_resize(end) {
+            return Err(no_memory());
         }
         content
             .get_mut(start..end)
@@ -155,11 +159,8 @@ impl Buffer {
         self.load(base)?;
         let mut inner = self.inner.lock();
         let content = inner.change();
-        let within = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(content.len());
-        let range = within(offset)..within(offset.saturating_add(length));
-        if let Some(hole) = content.get_mut(range) {
-            hole.fill(0);
-        }
+        let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        content.clear(at(offset)..at(offset.saturating_add(length)));
         Ok(())
     }
 
@@ -174,10 +175,7 @@ impl Buffer {
         by_open: bool,
         base: impl FnOnce() -> Result<Arc<Locked>>,
     ) -> Result<()> {
-        if size > limit {
-            return Err(too_large(limit));
-        }
-        let size = to_usize(size)?;
+        let size = within(size)?;
         if size == 0 {
             let mut inner = self.inner.lock();
             let waits = by_open && (inner.by_open || inner.changes == inner.committed);
@@ -186,8 +184,9 @@ impl Buffer {
             return Ok(());
         }
         self.load(base)?;
-        self.inner.lock().change().resize(size);
-        Ok(())
+        let mut inner = self.inner.lock();
+        inner.make_room(0, size, limit)?;
+        if inner.change().try_resize(size) { Ok(()) } else { Err(no_memory()) }
     }
 
     /// What a commit on this occasion must save, if anything.
@@ -264,16 +263,43 @@ impl Inner {
         Arc::make_mut(self.content.get_or_insert_default())
     }
 
+    /// Whether this many bytes may be written, where the content then ends here at least: beyond the limit there may be
+    /// holes, but no more data.
+    fn make_room(&mut self, bytes: usize, end: usize, limit: u64) -> Result<()> {
+        let content = self.content.get_or_insert_default();
+        if content.len().max(end) as u64 <= limit {
+            self.data = None;
+            return Ok(());
+        }
+        let fits = |data: u64| Some(data + bytes as u64).filter(|data| *data <= limit);
+        // What is written may replace data: before it is refused, they are counted.
+        let data = self.data.and_then(fits).or_else(|| fits(content.data() as u64)).ok_or_else(|| too_large(limit))?;
+        self.data = Some(data);
+        Ok(())
+    }
+
     /// A new, empty content in place of the present one, which is not copied.
     fn replace(&mut self) -> &mut Locked {
         self.content = Some(Arc::default());
+        self.data = None;
         self.change()
     }
 }
 
-fn too_large(limit: u64) -> Error {
+pub(super) fn too_large(limit: u64) -> Error {
     Error::new(Kind::TooLarge, format!("the limit for one secret is {limit} bytes"))
         .hint("mount with a greater --max-size")
+}
+
+fn no_memory() -> Error {
+    Error::new(Kind::NoSpace, "this machine has not that much memory")
+}
+
+/// A size that a secret may have with its holes.
+fn within(size: u64) -> Result<usize> {
+    to_usize(size).ok().filter(|size| *size <= LARGEST_VALUE).ok_or_else(|| {
+        Error::new(Kind::TooLarge, format!("one secret has at most {LARGEST_VALUE} bytes, holes included"))
+    })
 }
 
 fn to_usize(n: u64) -> Result<usize> {

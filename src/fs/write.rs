@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::FileSystem;
-use super::buffer::{Buffer, Occasion};
+use super::buffer::{Buffer, Occasion, too_large};
 use super::inode::Node;
 use super::memory::{Class, MemoryItem};
 use super::state::{State, read_only_history};
@@ -123,6 +123,9 @@ impl FileSystem {
     /// As for [`Self::write`].
     pub fn allocate(&self, ino: Ino, size: u64) -> Result<()> {
         self.writable()?;
+        if size > self.options.max_size {
+            return Err(too_large(self.options.max_size));
+        }
         if self.getattr(ino)?.stat.size < size { self.truncate_buffer(ino, size) } else { self.date(ino) }
     }
 

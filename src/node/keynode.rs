@@ -25,8 +25,8 @@ use crate::crypto::{
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 
-/// The most bytes that a value may have when it is read, whatever limit its writer had.
-pub const LARGEST_VALUE: usize = 1 << 30;
+/// The most bytes that a value may have with its holes, whatever limit its writer had.
+pub const LARGEST_VALUE: usize = 3 << 30;
 
 /// How to open a keynode.
 #[derive(Debug, Clone, Default)]

@@ -115,7 +115,7 @@ Options (-o):
   no_page_cache     the kernel keeps nothing of what files hold, but for files that are mapped
   xattr             secrets have the extended attributes user.pkfs.version, .id and .writer
   cache=SIZE        for decrypted contents, in locked memory [64M]
-  max_size=SIZE     the largest secret that may be written [64M]
+  max_size=SIZE     how much data a secret may have, holes aside [64M]
   uid=N, gid=N      shown as owner and group of everything
   umask=MODE        permission bits to hide
   fsname=TEXT       shown as the source, instead of the keynode's path

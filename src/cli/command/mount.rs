@@ -55,7 +55,7 @@ pub(in super::super) struct Mount {
     /// Mount options, as mount(8) takes them; `pkfs help mount` has them all
     #[arg(short, value_name = "OPTS")]
     options: Vec<String>,
-    /// The largest value that may be written [default: 64M]
+    /// How much data a secret may have, holes aside [default: 64M]
     #[arg(long, value_name = "SIZE", value_parser = quantity::size)]
     max_size: Option<u64>,
 }

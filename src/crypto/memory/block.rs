@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Once;
 
 use parking_lot::Mutex;
-use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
+use rustix::mm::{Advice, MapFlags, MlockFlags, MremapFlags, ProtFlags};
 use zeroize::Zeroize;
 
 const SMALLEST: usize = 32;
@@ -17,6 +17,8 @@ const LARGEST_SLOT: usize = 16 * 1024;
 const CLASSES: usize = 10;
 const CHUNK: usize = 64 * 1024;
 const PAGE: usize = 4096;
+/// Blocks beyond this size may have holes: memory is taken, and locked, where something is written.
+pub(super) const HOLES: usize = 64 << 20;
 
 /// The slots of one size.
 struct Class {
@@ -51,9 +53,16 @@ impl Block {
         let capacity = Self::capacity_for(len);
         let start = match class(capacity) {
             Some(class) => class.lock().take(capacity),
-            None => map(capacity),
+            None => map(capacity)
+                .unwrap_or_else(|| handle_alloc_error(Layout::array::<u8>(capacity).unwrap_or(Layout::new::<u8>()))),
         };
         Self { start, capacity }
+    }
+
+    /// A large block of its own; `None`: the machine has not that much memory.
+    pub(super) fn try_large(len: usize) -> Option<Self> {
+        let capacity = Self::capacity_for(len.max(LARGEST_SLOT + 1));
+        Some(Self { start: map(capacity)?, capacity })
     }
 
     /// The size of the block that holds `len` bytes.
@@ -85,7 +94,9 @@ impl Block {
     /// Extends a large block without leaving a copy behind; false if it cannot be done.
     pub(super) fn grow_in_place(&mut self, len: usize) -> bool {
         let capacity = Self::capacity_for(len);
-        if self.capacity <= LARGEST_SLOT || capacity <= self.capacity {
+        // All of a block that is locked without holes would be taken at once.
+        let other_kind = self.capacity <= LARGEST_SLOT || (self.capacity <= HOLES && capacity > HOLES);
+        if other_kind || capacity <= self.capacity {
             return false;
         }
         // SAFETY: the range is a mapping of this block's own, and no reference into it is alive.
@@ -103,7 +114,10 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.bytes_mut().zeroize();
+        // The kernel clears the pages of a mapping before anybody gets them again; wiping would fill the holes.
+        if self.capacity <= HOLES {
+            self.bytes_mut().zeroize();
+        }
         match class(self.capacity) {
             Some(class) => class.lock().give_back(self.start),
             // SAFETY: the mapping is this block's own and nobody uses it after its drop. A failure leaves wiped pages.
@@ -134,7 +148,7 @@ impl Class {
             _ => {
                 self.chunks += 1;
                 self.fresh_bytes = CHUNK;
-                map(CHUNK)
+                map(CHUNK).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u8; CHUNK]>()))
             }
         };
         self.fresh_bytes -= size;
@@ -154,24 +168,26 @@ impl Class {
 }
 
 /// Maps zero pages, locked, not dumped, not inherited by a forked child (where they would not be locked).
-fn map(len: usize) -> NonNull<u8> {
+fn map(len: usize) -> Option<NonNull<u8>> {
+    let flags = if len > HOLES { MapFlags::PRIVATE | MapFlags::NORESERVE } else { MapFlags::PRIVATE };
     // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
-    let mapped = unsafe {
-        rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
-    };
-    let Some(start) = mapped.ok().and_then(NonNull::new) else {
-        handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))
-    };
+    let mapped = unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
+    let start = NonNull::new(mapped.ok()?)?;
     // SAFETY: the range is the mapping just made; these calls change how it is treated, not what it holds.
     unsafe {
-        if rustix::mm::mlock(start.as_ptr(), len).is_err() {
+        let locked = if len > HOLES {
+            rustix::mm::mlock_with(start.as_ptr(), len, MlockFlags::ONFAULT)
+        } else {
+            rustix::mm::mlock(start.as_ptr(), len)
+        };
+        if locked.is_err() {
             warn_once();
         }
         // Old kernels may know neither; the process is not dumpable anyway.
         let _ = rustix::mm::madvise(start.as_ptr(), len, Advice::LinuxDontDump);
         let _ = rustix::mm::madvise(start.as_ptr(), len, Advice::LinuxDontFork);
     }
-    start.cast()
+    Some(start.cast())
 }
 
 fn warn_once() {
@@ -264,5 +280,16 @@ mod tests {
             }
         }
         assert!(large.bytes().iter().all(|b| *b == 0));
+        let mut holed = Block::try_large(3 << 30).expect("address space");
+        holed.bytes_mut()[2 << 30] = 1;
+        let flags = flags(holed.start.as_ptr() as usize);
+        assert!(flags.contains(" dd ") && flags.contains(" dc ") && (flags.contains(" lo ") || !lockable), "{flags}");
+        assert!(resident_kib() < 200 << 10, "only what is written takes memory");
+    }
+
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }

@@ -73,6 +73,15 @@ fn gpg_reads_messages_of_every_kind() {
 }
 
 #[test]
+fn gpg_reads_what_is_mostly_holes() {
+    let node = NodeKey::generate(Profile::Gnupg).unwrap();
+    let gpg = Gpg::holding(&node);
+    let data = holed(100 << 20);
+    let message = gpg.file("message", &seal(&node, ID, &data, Padding::Value).unwrap().message);
+    assert!(gpg.ok(&["--decrypt", &message]) == data[..]);
+}
+
+#[test]
 fn gpg_opens_a_message_with_its_session_key() {
     use std::fmt::Write as _;
     let sealed = seal(&NodeKey::generate(Profile::Gnupg).unwrap(), ID, b"value", Padding::Value).unwrap();

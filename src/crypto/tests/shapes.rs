@@ -104,7 +104,8 @@ fn only_one_literal_and_padding_are_taken() {
     let node = NodeKey::generate(Profile::Rfc9580).unwrap();
     let (literal, padding) = (literal(PLACE, b"data"), bytes(PaddingPacket::new(4).unwrap()));
     let long = bytes(PaddingPacket::new(3 << 20).unwrap());
-    for packets in [literal.clone(), [&literal[..], &padding].concat(), [&literal[..], &long].concat()] {
+    let packed = [&zipped(&literal)[..], &padding].concat();
+    for packets in [literal.clone(), [&literal[..], &padding].concat(), [&literal[..], &long].concat(), packed] {
         assert_eq!(opened(&node, &packets).unwrap().as_slice(), b"data");
     }
     for packets in [
@@ -114,7 +115,7 @@ fn only_one_literal_and_padding_are_taken() {
         [&literal[..], &padding, &padding].concat(),
         [&literal[..], &literal].concat(),
         [&literal[..], b"x"].concat(),
-        [&zipped(&literal)[..], &padding].concat(),
+        [&zipped(&literal)[..], &zipped(&literal)].concat(),
         zipped(&[&literal[..], &padding].concat()),
         zipped(&zipped(&literal)),
     ] {
