@@ -221,6 +221,29 @@ fn what_is_unmounted_lazily_is_saved_with_its_last_file() {
 }
 
 #[test]
+fn a_signal_ends_its_own_mount_alone() {
+    if !rustix::process::geteuid().is_root() || !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    mount.write("a", "x");
+    let open = File::open(mount.path("a")).unwrap();
+    let run = |command: &[&str]| {
+        assert!(Command::new(command[0]).args(&command[1..]).arg(bench.path("m")).status().unwrap().success());
+    };
+    run(&["umount", "-i", "-l"]);
+    run(&["mount", "-t", "tmpfs", "none"]);
+    mount.write("b", "another's");
+    mount.signal(Signal::TERM);
+    eventually("its end", || mount.said().iter().any(|line| line.contains("files are still open")));
+    let said = mount.said().join("\n");
+    assert!(!said.contains("cannot unmount"), "{said}");
+    assert_eq!(mount.read("b"), "another's");
+    drop(open);
+}
+
+#[test]
 fn a_mount_that_answers_no_more_is_unmounted_by_force() {
     if !can_mount() {
         return;
