@@ -144,28 +144,6 @@ fn a_service_manager_hears_when_it_is_ready_and_when_it_ends() {
 }
 
 #[test]
-fn systemd_finds_no_fault_with_the_units() {
-    let bench = Bench::new();
-    let units = bench.path("units");
-    fs::create_dir(&units).unwrap();
-    let mut names = Vec::new();
-    for (unit, as_name) in [
-        ("pkfs@.service", "pkfs@app.service"),
-        ("user/pkfs@.service", "pkfs@me.service"),
-        ("run-secrets.mount", "run-secrets.mount"),
-    ] {
-        let text = fs::read_to_string(Path::new("examples/systemd").join(unit)).unwrap();
-        // The program need not be installed.
-        let path = units.join(as_name);
-        fs::write(&path, text.replace("/usr/bin/pkfs", env!("CARGO_BIN_EXE_pkfs"))).unwrap();
-        names.push(path);
-    }
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&names).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-}
-
-#[test]
 fn requests_are_logged_without_what_files_hold() {
     if !can_mount() {
         return;
