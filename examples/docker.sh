@@ -1,5 +1,6 @@
 #!/bin/sh
-# One share in a Docker container, read-only. Docker runs as root and so may enter .views.
+# One share in a Docker container, read-only. Docker runs as root and so may enter .views. With --mount the container is not
+# started where the share is missing; -v would make an empty directory in its place.
 set -eu
 
 docker run --rm \

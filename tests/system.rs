@@ -144,28 +144,6 @@ fn a_service_manager_hears_when_it_is_ready_and_when_it_ends() {
 }
 
 #[test]
-fn systemd_finds_no_fault_with_the_units() {
-    let bench = Bench::new();
-    let units = bench.path("units");
-    fs::create_dir(&units).unwrap();
-    let mut names = Vec::new();
-    for (unit, as_name) in [
-        ("pkfs@.service", "pkfs@app.service"),
-        ("user/pkfs@.service", "pkfs@me.service"),
-        ("run-secrets.mount", "run-secrets.mount"),
-    ] {
-        let text = fs::read_to_string(Path::new("examples/systemd").join(unit)).unwrap();
-        // The program need not be installed.
-        let path = units.join(as_name);
-        fs::write(&path, text.replace("/usr/bin/pkfs", env!("CARGO_BIN_EXE_pkfs"))).unwrap();
-        names.push(path);
-    }
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&names).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.is_empty(), "{said}");
-}
-
-#[test]
 fn requests_are_logged_without_what_files_hold() {
     if !can_mount() {
         return;
@@ -218,6 +196,29 @@ fn what_is_unmounted_lazily_is_saved_with_its_last_file() {
     drop(open);
     assert_eq!(mount.wait(), Some(0));
     assert_eq!(bench.get("a"), "late");
+}
+
+#[test]
+fn a_signal_ends_its_own_mount_alone() {
+    if !rustix::process::geteuid().is_root() || !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    mount.write("a", "x");
+    let open = File::open(mount.path("a")).unwrap();
+    let run = |command: &[&str]| {
+        assert!(Command::new(command[0]).args(&command[1..]).arg(bench.path("m")).status().unwrap().success());
+    };
+    run(&["umount", "-i", "-l"]);
+    run(&["mount", "-t", "tmpfs", "none"]);
+    mount.write("b", "another's");
+    mount.signal(Signal::TERM);
+    eventually("its end", || mount.said().iter().any(|line| line.contains("files are still open")));
+    let said = mount.said().join("\n");
+    assert!(!said.contains("cannot unmount"), "{said}");
+    assert_eq!(mount.read("b"), "another's");
+    drop(open);
 }
 
 #[test]

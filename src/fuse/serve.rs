@@ -19,7 +19,7 @@ use super::adapter::Adapter;
 use super::expire::Kernel;
 use super::own_mount::Own;
 use super::signals::Signals;
-use super::unmount::{detach, is_mounted};
+use super::unmount::{detach, device, is_mounted};
 use super::{tell, watch};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Audit, FileSystem};
@@ -73,7 +73,8 @@ pub fn serve<R>(
     let (receiver, tree, notifier) = (fs.notices(), Arc::downgrade(&fs), session.notifier());
     spawn("notices", move || tell::notices(&receiver, &tree, &kernel, &notifier))?;
     let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| cannot(error.into()))?);
-    let mut mounted = Mounted { fs, mount_point, signals, ended, audit };
+    let device = device(&mount_point);
+    let mut mounted = Mounted { fs, mount_point, device, signals, ended, audit };
     let (result, outcome) = mpsc::channel();
     let session = start(session).map_err(|error| cannot_mount(&mounted.mount_point, error))?;
     let wake = mounted.ended.clone();
@@ -122,6 +123,8 @@ fn tree(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem>
 struct Mounted {
     fs: Arc<FileSystem>,
     mount_point: PathBuf,
+    /// As the kernel lists it; none where it lists nothing to this process.
+    device: Option<Vec<u8>>,
     signals: Signals,
     /// Readable once the session or this has ended.
     ended: Arc<OwnedFd>,
@@ -168,7 +171,12 @@ impl Mounted {
         Trouble { mount_point: self.mount_point.clone(), troubled: false }
     }
 
+    /// Takes it out of sight, if it is still there: somebody may have done so who left it to those who use it, and mounted
+    /// something else.
     fn unmount(&self) {
+        if device(&self.mount_point) != self.device {
+            return;
+        }
         if let Err(error) = detach(&self.mount_point) {
             warn!("{error}");
         }

@@ -39,7 +39,7 @@ pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
     let path = if how == Unmounting::Forced { unasked(mount_point)? } else { absolute(mount_point)? };
     let mounts = fs::read("/proc/self/mountinfo")
         .map_err(|error| Error::io("read", Path::new("/proc/self/mountinfo"), error))?;
-    match kind_of_mount(&mounts, &path) {
+    match topmost(&mounts, &path).map(|mount| mount.kind) {
         Some(FILE_SYSTEM) => {}
         Some(_) => {
             return Err(Error::new(Kind::Invalid, format!("{} is a mount, but not of a keynode", path.display()))
@@ -94,7 +94,13 @@ fn unmount_with(path: &Path, flags: UnmountFlags, arguments: &[&str]) -> Result<
 
 /// Whether a keynode is mounted on this path, as the kernel lists it.
 pub(super) fn is_mounted(path: &Path) -> bool {
-    fs::read("/proc/self/mountinfo").is_ok_and(|mounts| kind_of_mount(&mounts, path) == Some(FILE_SYSTEM))
+    device(path).is_some()
+}
+
+/// The device of the keynode's mount on this path, as the kernel lists it: no other mount has it while that one lives.
+pub(super) fn device(path: &Path) -> Option<Vec<u8>> {
+    let mounts = fs::read("/proc/self/mountinfo").ok()?;
+    topmost(&mounts, path).filter(|mount| mount.kind == FILE_SYSTEM).map(|mount| mount.device.to_vec())
 }
 
 /// Asks the mount to commit what waits. A mount whose process is gone has nothing to commit.
@@ -148,14 +154,21 @@ fn unasked(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The file system type of the topmost mount on a path (proc(5), mountinfo).
-fn kind_of_mount<'a>(mountinfo: &'a [u8], path: &Path) -> Option<&'a [u8]> {
+/// A line of the kernel's list.
+struct Listed<'a> {
+    device: &'a [u8],
+    /// The file system's type.
+    kind: &'a [u8],
+}
+
+/// The topmost mount on a path (proc(5), mountinfo).
+fn topmost<'a>(mountinfo: &'a [u8], path: &Path) -> Option<Listed<'a>> {
     let mut found = None;
     for line in mountinfo.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b' ');
-        let Some(point) = fields.nth(4) else { continue };
+        let (Some(device), Some(point)) = (fields.nth(2), fields.nth(1)) else { continue };
         if unescape(point) == path.as_os_str().as_bytes() {
-            found = fields.skip_while(|field| *field != b"-").nth(1);
+            found = fields.skip_while(|field| *field != b"-").nth(1).map(|kind| Listed { device, kind });
         }
     }
     found
@@ -226,10 +239,11 @@ mod tests {
 
     #[test]
     fn the_topmost_mount_on_a_path_counts() {
-        assert_eq!(kind_of_mount(MOUNTS, Path::new("/run/my secrets")), Some(&b"fuse.pkfs"[..]));
-        assert_eq!(kind_of_mount(MOUNTS, Path::new("/mnt")), Some(&b"fuse.pkfs"[..]));
-        assert_eq!(kind_of_mount(MOUNTS, Path::new("/")), Some(&b"ext4"[..]));
-        assert_eq!(kind_of_mount(MOUNTS, Path::new("/run")), None);
+        let on = |path| topmost(MOUNTS, Path::new(path)).map(|mount| (mount.device, mount.kind));
+        assert_eq!(on("/run/my secrets"), Some((&b"0:50"[..], &b"fuse.pkfs"[..])));
+        assert_eq!(on("/mnt"), Some((&b"0:52"[..], &b"fuse.pkfs"[..])));
+        assert_eq!(on("/"), Some((&b"0:19"[..], &b"ext4"[..])));
+        assert_eq!(on("/run"), None);
     }
 
     #[test]

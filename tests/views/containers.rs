@@ -10,24 +10,34 @@ use crate::place::{Place, can};
 use crate::support::eventually;
 
 /// Answers each line of its input, a command, with one line.
-const INSIDE: &str = "cd /run/secrets; while read -r line; do echo $(eval \"$line\" 2>&1); done";
+pub const INSIDE: &str = "cd /run/secrets; while read -r line; do echo $(eval \"$line\" 2>&1); done";
 
-struct Container {
+pub struct Container {
     process: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Container {
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        Self { input: process.stdin.take().unwrap(), process, lines }
+        Self { input: process.stdin.take(), process, lines }
     }
 
-    fn ask(&mut self, line: &str) -> String {
-        writeln!(self.input, "{line}").unwrap();
+    pub fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input.as_ref().unwrap(), "{line}").unwrap();
         self.lines.next().expect("the container ended").unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Has it end by itself: nothing will be asked any more.
+    pub fn end(mut self) {
+        drop(self.input.take());
+        assert!(self.process.wait().unwrap().success());
     }
 }
 
@@ -39,7 +49,7 @@ impl Drop for Container {
 }
 
 /// Whether a program that these tests use is there; `scripts/setup test` brings it.
-fn have(program: &str) -> bool {
+pub fn have(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
         eprintln!("skipped: there is no {program}");
@@ -48,7 +58,7 @@ fn have(program: &str) -> bool {
 }
 
 /// A root directory with busybox alone.
-fn root(place: &Place) -> PathBuf {
+pub fn root(place: &Place) -> PathBuf {
     let root = place.bench.path("root");
     for directory in ["bin", "proc", "dev", "tmp", "run/secrets"] {
         fs::create_dir_all(root.join(directory)).unwrap();
@@ -60,7 +70,7 @@ fn root(place: &Place) -> PathBuf {
     root
 }
 
-fn sees_its_share_alone(place: &Place, container: &mut Container, uid: u32) {
+pub fn sees_its_share_alone(place: &Place, container: &mut Container, uid: u32) {
     assert_eq!(container.ask("id -u"), uid.to_string());
     assert_eq!(container.ask("cat web/one"), "v:web/one");
     assert_eq!(container.ask("cat db/web"), "v:db/web");

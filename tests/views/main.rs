@@ -15,6 +15,7 @@ mod live;
 mod matrix;
 mod oracle;
 mod place;
+mod podman;
 mod records;
 mod recycled;
 mod writing;

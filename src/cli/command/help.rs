@@ -130,9 +130,9 @@ on the machine of a mount see it:
   pkfs share allow app.pk web --user www-data
 
 On a mount by root, or with -o allow_other, every process sees the union of the shares that its rules allow, read-only
-unless --write, and nothing else; who mounted sees all. Rules act at once on mounts that stand; one that began
-without any goes by file permissions until it is mounted anew. Conditions of one rule must all hold; rules add up. What
-a rule is worth:
+unless --write, and nothing else; who mounted sees all, and root in a container without a user namespace of its own is
+root. Rules act at once on mounts that stand; one that began without any goes by file permissions until it is mounted
+anew. Conditions of one rule must all hold; rules add up. What a rule is worth:
 
   --uid, --user, --gid, --group   as much as Unix users: a process of another user does not get past it. Processes of one
                                   user can trace each other and share what any of them may see. Root can become anybody.
