@@ -17,7 +17,7 @@
 //! | `memory` | new files, scratch files, attributes on their way |
 //! | `background` | what happens without a request |
 //! | `changes`, `differences` | changes from outside, notices for the kernel |
-//! | `turn`, `events` | names on their way from old to new, what inotify must tell |
+//! | `turn`, `events`, `bell` | names on their way from old to new, what inotify must tell, and when |
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
 //! | `views`, `callers` | which shares cover what; who a caller is |
@@ -44,6 +44,7 @@ mod alert;
 mod attributes;
 mod audit;
 mod background;
+mod bell;
 mod buffer;
 mod callers;
 mod changes;
@@ -174,7 +175,6 @@ impl FileSystem {
         let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
         new.notices = Notices::beside(&whole.notices);
         new.audit.clone_from(&whole.audit);
-        new.end_events();
         new
     }
 

@@ -205,7 +205,7 @@ impl Options {
         Stat {
             ino,
             kind,
-            mode: if self.open_modes { opened(attributes.mode) } else { attributes.mode }
+            mode: if self.open_modes { opened(attributes.mode, kind) } else { attributes.mode }
                 & 0o7777
                 & !self.umask.unwrap_or(0),
             uid: self.uid.unwrap_or(attributes.uid),
@@ -219,10 +219,12 @@ impl Options {
     }
 }
 
-/// What may be read or run by its owner may be by all, and changed by nobody.
-const fn opened(mode: u32) -> u32 {
+/// What may be read or run by its owner may be by all, and changed by nobody. The owner's right to change a directory,
+/// where nothing can be changed, is that of the mount's own process to tell those who watch.
+const fn opened(mode: u32, kind: FileKind) -> u32 {
     let owner = mode >> 6 & 0o5;
-    mode & 0o7000 | owner << 6 | owner << 3 | owner
+    let own = if matches!(kind, FileKind::Directory) { mode & 0o200 } else { 0 };
+    mode & 0o7000 | own | owner << 6 | owner << 3 | owner
 }
 
 /// stat(2) of `.views`: for whoever owns the whole.
