@@ -21,7 +21,7 @@
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
 //! | `views`, `callers` | which shares cover what; who a caller is |
-//! | `admission`, `sight` | who may see what; what shares have to do with it |
+//! | `admission`, `asker`, `sight` | who may see what; what is given to whom; what shares have to do with it |
 //! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
@@ -41,6 +41,7 @@
 
 mod admission;
 mod alert;
+mod asker;
 mod attributes;
 mod audit;
 mod background;
@@ -89,6 +90,7 @@ pub use self::types::{
 
 use self::admission::Rules;
 use self::alert::Alerts;
+use self::callers::Callers;
 use self::changes::Notices;
 use self::content::Contents;
 use self::scope::Scope;
@@ -149,6 +151,7 @@ pub struct FileSystem {
     trees: Trees,
     /// Who may see what.
     rules: Option<Rules>,
+    callers: Arc<Callers>,
     audit: Option<Arc<Audit>>,
     alerts: Option<Alerts>,
 }
@@ -175,6 +178,7 @@ impl FileSystem {
         let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
         new.notices = Notices::beside(&whole.notices);
         new.audit.clone_from(&whole.audit);
+        new.callers = whole.callers.clone();
         new
     }
 
@@ -195,6 +199,7 @@ impl FileSystem {
             scope: share.map(Scope::new),
             trees: Trees::default(),
             rules: None,
+            callers: Arc::default(),
             audit: None,
             alerts: None,
             keynode,

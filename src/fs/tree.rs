@@ -150,7 +150,7 @@ impl FileSystem {
             Err(error) if error.kind() == Kind::NotFound => Arc::new([]),
             Err(error) => return Err(error),
         };
-        let listed = state.listed_for(open.ino, open.grant, listed);
+        let listed = state.listed_for(open.ino, open.given.as_ref(), listed);
         state.handles.get(handle)?.listing = Some(listed.clone());
         Ok(listed)
     }
