@@ -200,7 +200,7 @@ impl State {
         for Compared { ino, id, outcome, .. } in compared {
             match outcome {
                 Outcome::Same => {}
-                Outcome::Attributes => notices.send(Notice::Attributes(ino)),
+                Outcome::Attributes => self.attributes_changed(ino, notices),
                 Outcome::Replaced(head) => {
                     self.detach(ino, id, &before, Some(id));
                     if let Some(head) = head {
@@ -218,6 +218,14 @@ impl State {
             notices.send(Notice::Content(directory));
         }
         self.enqueue(spots, notices);
+    }
+
+    /// Has the kernel ask for attributes anew, and for those of `.views`, which belongs to whoever owns the top.
+    pub(super) fn attributes_changed(&self, ino: Ino, notices: &Notices) {
+        notices.send(Notice::Attributes(ino));
+        if ino == self.inodes.root() {
+            notices.send(Notice::Attributes(self.inodes.number_of_views()));
+        }
     }
 
     /// Notes a name in a directory that may be watched. What waits in memory hides it.

@@ -81,7 +81,7 @@ impl FileSystem {
     /// `NotFound` for a number that stands for nothing.
     pub fn getattr(&self, ino: Ino) -> Result<Entry> {
         let state = self.state.lock();
-        let keep = ino == state.inodes.root() || !matches!(state.inodes.get(ino)?.node, Node::Place(_) | Node::Views);
+        let keep = ino == state.inodes.root() || !matches!(state.inodes.get(ino)?.node, Node::Place(_));
         state.entry(ino, keep)
     }
 
