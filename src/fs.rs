@@ -194,7 +194,7 @@ impl FileSystem {
             contents,
             writer: Mutex::new(()),
             showing: Mutex::new(()),
-            state: Mutex::new(State::new(snapshot, options, tree)),
+            state: Mutex::new(State::new(snapshot, options, tree, share.is_some())),
             notices: Notices::default(),
             scope: share.map(Scope::new),
             trees: Trees::default(),

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) turn: Turn,
     /// Which shares cover what, on a mount with rules.
     pub(super) views: Option<Arc<Views>>,
+    /// What one share covers is shown, and no more.
+    partial: bool,
     options: Options,
 }
 
@@ -33,7 +35,7 @@ pub(super) enum Directory {
 }
 
 impl State {
-    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options, tree: usize) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options, tree: usize, partial: bool) -> Self {
         Self {
             snapshot,
             inodes: Inodes::of(tree),
@@ -41,6 +43,7 @@ impl State {
             memory: Memory::default(),
             turn: Turn::default(),
             views: None,
+            partial,
             options,
         }
     }
@@ -141,7 +144,7 @@ impl State {
         match &inode.node {
             Node::Item(id) => self.stat_item(*id),
             Node::Detached(detached) => Ok(self.stat_detached(ino, inode, detached)),
-            Node::Place(place) => Ok(place.stat(ino)),
+            Node::Place(place) => Ok(self.options.shown_past(place.stat(ino))),
             Node::Views => directory_stat(self, ino),
         }
     }
@@ -166,7 +169,7 @@ impl State {
             let item = self.item(id)?;
             let size = size_of(&item.content);
             let kind = kind_of(&item.content);
-            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { item.links() };
+            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { self.links(ino, item) };
             (self.memory.effective(id, item.attributes), kind, links, size)
         };
         let size = buffer.and_then(|b| b.size()).unwrap_or(size);
@@ -177,6 +180,16 @@ impl State {
             stat.ctime = stat.ctime.max(modified);
         }
         Ok(stat)
+    }
+
+    /// The names of what is no directory, as far as they are shown; or as those who watch believe.
+    fn links(&self, ino: Ino, item: &Item) -> u32 {
+        if !self.partial {
+            return item.links();
+        }
+        let namespace = self.snapshot.namespace();
+        let shown = item.names().filter(|(parent, name)| namespace.reaches(*parent, name, item.id)).count();
+        if shown == 0 { self.turn.links(ino) } else { u32::try_from(shown).unwrap_or(u32::MAX) }
     }
 
     fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
@@ -216,6 +229,11 @@ impl Options {
             mtime: attributes.mtime,
             ctime: attributes.ctime,
         }
+    }
+
+    /// The same of something in the history.
+    fn shown_past(&self, stat: Stat) -> Stat {
+        if self.open_modes { Stat { mode: opened(stat.mode, stat.kind), ..stat } } else { stat }
     }
 }
 
