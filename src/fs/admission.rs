@@ -154,8 +154,9 @@ impl FileSystem {
     ) -> Result<()> {
         let rung = match (allowed, seen.directory) {
             (true, true) => 0,
-            // Who is refused gets no further than the directory above a secret.
-            (false, _) | (true, false) => seen.sight.whole,
+            (true, false) => seen.sight.whole,
+            // Who is refused gets no further than a directory that leads there.
+            (false, _) => seen.sight.some,
         };
         let wires = asker.shares().filter(|_| self.alerts.is_some());
         let mut rung = wires.into_iter().flat_map(|views| views.alerts(rung)).peekable();
