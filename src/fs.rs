@@ -17,11 +17,11 @@
 //! | `memory` | new files, scratch files, attributes on their way |
 //! | `background` | what happens without a request |
 //! | `changes`, `differences` | changes from outside, notices for the kernel |
-//! | `turn`, `events` | names on their way from old to new, what inotify must tell |
+//! | `turn`, `events`, `bell` | names on their way from old to new, what inotify must tell, and when |
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
 //! | `views`, `callers` | which shares cover what; who a caller is |
-//! | `admission`, `sight` | who may see what; what shares have to do with it |
+//! | `admission`, `asker`, `sight` | who may see what; what is given to whom; what shares have to do with it |
 //! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
 //! | `statfs`, `errno` | space; the one mapping of errors |
@@ -41,9 +41,11 @@
 
 mod admission;
 mod alert;
+mod asker;
 mod attributes;
 mod audit;
 mod background;
+mod bell;
 mod buffer;
 mod callers;
 mod changes;
@@ -88,6 +90,7 @@ pub use self::types::{
 
 use self::admission::Rules;
 use self::alert::Alerts;
+use self::callers::Callers;
 use self::changes::Notices;
 use self::content::Contents;
 use self::scope::Scope;
@@ -148,6 +151,7 @@ pub struct FileSystem {
     trees: Trees,
     /// Who may see what.
     rules: Option<Rules>,
+    callers: Arc<Callers>,
     audit: Option<Arc<Audit>>,
     alerts: Option<Alerts>,
 }
@@ -174,7 +178,7 @@ impl FileSystem {
         let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
         new.notices = Notices::beside(&whole.notices);
         new.audit.clone_from(&whole.audit);
-        new.end_events();
+        new.callers = whole.callers.clone();
         new
     }
 
@@ -190,11 +194,12 @@ impl FileSystem {
             contents,
             writer: Mutex::new(()),
             showing: Mutex::new(()),
-            state: Mutex::new(State::new(snapshot, options, tree)),
+            state: Mutex::new(State::new(snapshot, options, tree, share.is_some())),
             notices: Notices::default(),
             scope: share.map(Scope::new),
             trees: Trees::default(),
             rules: None,
+            callers: Arc::default(),
             audit: None,
             alerts: None,
             keynode,

@@ -111,6 +111,37 @@ fn mount_of_a_user() {
     assert!(text(&home.try_sh("./pkfs mount -o allow_other app.pk m").stderr).contains("allow_other"));
 }
 
+/// Watches a share's tree while its secret is changed; what comes there.
+const WATCH: &str = r#"
+import ctypes, os, subprocess
+libc, moved_to = ctypes.CDLL(None), 0x80
+watch = libc.inotify_init1(0)
+assert libc.inotify_add_watch(watch, b"m/.views/web", moved_to) > 0
+subprocess.run("printf two | ./pkfs put app.pk a", shell=True, check=True)
+print(os.read(watch, 4096)[16:].rstrip(b"\0").decode())
+"#;
+
+#[test]
+fn who_watches_a_share_of_a_users_mount_hears_of_changes() {
+    if can_be_others() {
+        alone_with_open_fuse("watching_a_share");
+    }
+}
+
+#[test]
+#[ignore = "run by who_watches_a_share_of_a_users_mount_hears_of_changes"]
+fn watching_a_share() {
+    let home = Home::new();
+    fs::write(home.path("watch.py"), WATCH).unwrap();
+    home.sh("./pkfs share create app.pk web a && ./pkfs mount app.pk m");
+    assert_eq!(text(&home.sh("timeout 20 python3 watch.py").stdout), "a\n");
+    assert_eq!(text(&home.sh("cat m/.views/web/a").stdout), "two");
+    for change in ["touch m/.views/web/b", "rm -f m/.views/web/a", "mv m/.views/web/a m/.views/web/b"] {
+        assert!(!home.try_sh(change).status.success(), "{change}");
+    }
+    home.sh("./pkfs umount m");
+}
+
 #[test]
 fn little_lockable_memory_is_told_once_and_works() {
     if can_be_others() {

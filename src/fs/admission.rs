@@ -5,20 +5,20 @@
 //! content differs between callers is a *gate*: its attributes are never kept, the kernel asks for them with the
 //! credentials of whoever walks through, and the answer goes to that caller alone. Opening is always decided.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use log::{info, warn};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use super::FileSystem;
 use super::alert::Alerts;
+use super::asker::{Asker, Given};
 use super::audit::{Audit, Record};
-use super::callers::{Callers, Process};
 use super::sight::Seen;
 use super::state::{Directory, State};
 use super::types::{Caller, Entry, HandleId, Ino, Notice, RenameMode};
-use super::views::{Grant, Set, Views};
+use super::views::{Set, Views};
 use crate::error::{Error, Kind, Result};
 use crate::node::{ItemPath, Name, Sha256, ShareName, Shares};
 use crate::time::Timestamp;
@@ -38,36 +38,18 @@ pub enum Want {
     Change,
 }
 
-/// Rules in force.
+/// Rules in force; the state has what they are.
 pub(super) struct Rules {
-    views: RwLock<Arc<Views>>,
     /// What they were made of; `None`: given at mount, once and for all.
     made_of: Mutex<Option<Sha256>>,
-    callers: Callers,
     /// The user who mounted.
     mounter: u32,
 }
 
 impl Rules {
-    pub(super) fn views(&self) -> Arc<Views> {
-        self.views.read().clone()
-    }
-
     /// Whether a caller is whoever mounted.
     pub(super) const fn is_mounter(&self, caller: Caller) -> bool {
         caller.uid == self.mounter
-    }
-
-    pub(super) fn process(&self, caller: Caller) -> Process<'_> {
-        self.callers.process(caller)
-    }
-
-    fn grant(&self, caller: Caller) -> Grant {
-        if self.is_mounter(caller) {
-            return Grant::ALL;
-        }
-        let process = self.process(caller);
-        self.views().grant(Timestamp::now(), |who| process.is(who), |_| ())
     }
 }
 
@@ -83,13 +65,8 @@ impl FileSystem {
             Some(shares) => Views::new(shares)?,
             None => Views::new(&*self.keynode.shares(&snapshot)?)?,
         });
-        self.state.get_mut().views = Some(views.clone());
-        self.rules = Some(Rules {
-            views: RwLock::new(views),
-            made_of: Mutex::new(made_of),
-            callers: Callers::default(),
-            mounter: rustix::process::geteuid().as_raw(),
-        });
+        self.state.get_mut().views = Some(views);
+        self.rules = Some(Rules { made_of: Mutex::new(made_of), mounter: rustix::process::geteuid().as_raw() });
         Ok(self)
     }
 
@@ -111,10 +88,8 @@ impl FileSystem {
             Views::default()
         });
         info!("the rules have changed");
-        let views = Arc::new(views);
         *made_of = snapshot.shares_digest();
-        *rules.views.write() = views.clone();
-        self.state.lock().show_by(views, &self.notices);
+        self.state.lock().show_by(Arc::new(views), &self.notices);
     }
 
     /// Decides a request of a caller about an inode, or a name in it, and records it where that is wanted.
@@ -123,65 +98,78 @@ impl FileSystem {
     /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed. `Failed`: it could not be
     /// recorded.
     pub fn admit(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<()> {
-        if want == Want::Nothing || (self.rules.is_none() && self.audit.is_none()) {
+        let mounter = self.rules.as_ref().is_some_and(|rules| rules.is_mounter(caller));
+        let unwatched = self.audit.is_none() && self.alerts.is_none();
+        if want == Want::Nothing || !self.asks_of_opens() || mounter && unwatched {
             return Ok(());
         }
-        let (decided, seen) = self.decide(caller, ino, name, want)?;
-        let opens = matches!(want, Want::Read | Want::Write);
-        if opens || decided.is_err() {
-            self.witness(caller, ino, name, want, decided.is_ok(), &seen)?;
-        }
-        decided
+        self.decide(caller, ino, name, want).map(drop)
     }
 
-    fn decide(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<(Result<()>, Seen)> {
-        let grant = self.rules.as_ref().map_or(Grant::ALL, |rules| rules.grant(caller));
-        let state = self.state.lock();
-        if grant.is_all() && self.audit.is_none() && self.alerts.is_none() {
-            return Ok((Ok(()), Seen::default()));
-        }
-        let seen = state.seen(ino);
-        let shown = seen.is_root || grant.shows(seen.sight, seen.directory) || want == Want::See && seen.open;
-        if !shown {
-            return Ok((Err(hidden()), seen));
-        }
-        let sight = match (want, name) {
-            (Want::Write, _) => seen.sight,
-            (Want::Change, Some(name)) => state.sight_below(ino, &Name::new(name)?),
-            _ => return Ok((Ok(()), seen)),
+    fn decide(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<Asker<'_>> {
+        let (asker, seen, changed) = {
+            let state = self.state.lock();
+            let seen = state.seen(ino);
+            let changed = match (want, name) {
+                (Want::Write, _) => Some(seen.sight),
+                (Want::Change, Some(name)) => Some(state.sight_below(ino, &Name::new(name)?)),
+                _ => None,
+            };
+            (self.asker(caller, &state), seen, changed)
         };
-        let refused = || Error::new(Kind::ReadOnly, "no rule lets this caller write here");
-        Ok((if grant.writes(sight) { Ok(()) } else { Err(refused()) }, seen))
+        let opens = matches!(want, Want::Read | Want::Write);
+        if opens && self.audit.is_some() {
+            // All of them are recorded, and asked once.
+            asker.rules();
+        }
+        let shown = seen.is_root || want == Want::See && seen.open || asker.sees(seen.sight, seen.directory);
+        let decided = match changed {
+            _ if !shown => Err(hidden()),
+            Some(sight) if !asker.writes(sight) => {
+                Err(Error::new(Kind::ReadOnly, "no rule lets this caller write here"))
+            }
+            _ => Ok(()),
+        };
+        if opens || decided.is_err() {
+            let seen = if shown { Seen { sight: changed.unwrap_or(seen.sight), ..seen } } else { seen };
+            self.witness(&asker, (ino, name), want, decided.is_ok(), &seen)?;
+        }
+        decided.map(|()| asker)
+    }
+
+    /// A caller before the shares of this moment; whoever mounted is given everything.
+    fn asker(&self, caller: Caller, state: &State) -> Asker<'_> {
+        let owns = self.rules.as_ref().is_none_or(|rules| rules.is_mounter(caller));
+        Asker::new(self.callers.process(caller), state.views.clone(), owns)
     }
 
     /// Records a decision, and trips the wires of the shares that it is about.
     fn witness(
         &self,
-        caller: Caller,
-        ino: Ino,
-        name: Option<&[u8]>,
+        asker: &Asker<'_>,
+        (ino, name): (Ino, Option<&[u8]>),
         want: Want,
         allowed: bool,
         seen: &Seen,
     ) -> Result<()> {
-        let views = self.rules.as_ref().map(Rules::views);
-        // Who is refused gets no further than the directory above a secret.
-        let wired = self.alerts.is_some()
-            && (!allowed || !seen.directory)
-            && views.as_ref().is_some_and(|views| views.alerts(seen.sight.whole).next().is_some());
-        if self.audit.is_none() && !wired {
+        let rung = match (allowed, seen.directory) {
+            (true, true) => 0,
+            (true, false) => seen.sight.whole,
+            // Who is refused gets no further than a directory that leads there.
+            (false, _) => seen.sight.some,
+        };
+        let wires = asker.shares().filter(|_| self.alerts.is_some());
+        let mut rung = wires.into_iter().flat_map(|views| views.alerts(rung)).peekable();
+        if self.audit.is_none() && rung.peek().is_none() {
             return Ok(());
         }
-        let unruled = Callers::default();
-        let process = self.rules.as_ref().map_or(&unruled, |rules| &rules.callers).process(caller);
-        let mut rule = Vec::new();
-        match (&self.rules, &views) {
-            (Some(rules), Some(_)) if rules.is_mounter(caller) => rule.push("mounted it".to_owned()),
-            (Some(_), Some(views)) => {
-                views.grant(Timestamp::now(), |who| process.is(who), |text| rule.push(text.to_owned()));
-            }
-            _ => rule.extend(self.scope.as_ref().map(|scope| format!("view {}", scope.name()))),
-        }
+        let (process, caller) = (&asker.process, asker.process.caller());
+        let rule = match (asker.rules(), &self.scope) {
+            (Some(rules), _) => rules.to_vec(),
+            (None, Some(scope)) => vec![format!("view {}", scope.name())],
+            (None, None) if self.rules.is_some() => vec!["mounted it".to_owned()],
+            (None, None) => Vec::new(),
+        };
         let record = Record {
             time: Timestamp::now().to_rfc3339(),
             pid: caller.pid,
@@ -199,8 +187,8 @@ impl FileSystem {
             },
             verdict: if allowed { "allowed" } else { "refused" },
         };
-        if let (Some(alerts), Some(views), true) = (&self.alerts, &views, wired) {
-            for (share, command) in views.alerts(seen.sight.whole) {
+        if let Some(alerts) = &self.alerts {
+            for (share, command) in rung {
                 alerts.ring(share.as_str(), command, &record);
             }
         }
@@ -224,9 +212,9 @@ impl FileSystem {
         if rules.is_mounter(caller) {
             return Ok(format!("allowed to read and write: uid {} mounted it", caller.uid));
         }
-        let (views, process) = (rules.views(), rules.process(caller));
-        let mut held = Vec::new();
-        let grant = views.grant(Timestamp::now(), |who| process.is(who), |rule| held.push(rule.to_owned()));
+        let views = self.state.lock().views.clone().unwrap_or_default();
+        let asker = Asker::new(self.callers.process(caller), Some(views.clone()), false);
+        let held = asker.rules().unwrap_or_default();
         let sight = views.sight(path.components());
         let list = |shares: Set| {
             let names: Vec<&str> = views.names_of(shares).map(ShareName::as_str).collect();
@@ -234,11 +222,11 @@ impl FileSystem {
         };
         let verdict = if path.is_root() {
             "allowed to look: the top directory is there for everybody"
-        } else if grant.writes(sight) {
+        } else if asker.writes(sight) {
             "allowed to read and write"
-        } else if grant.read & sight.whole != 0 {
+        } else if asker.sees(sight, false) {
             "allowed to read"
-        } else if directory && grant.shows(sight, true) {
+        } else if directory && asker.sees(sight, true) {
             "allowed to walk through: something below is shared"
         } else {
             "refused"
@@ -275,26 +263,36 @@ impl FileSystem {
     /// # Errors
     /// As for [`Self::lookup`].
     pub fn lookup_for(&self, caller: Caller, parent: Ino, name: &[u8]) -> Result<Entry> {
-        let Some(rules) = &self.rules else { return self.lookup(parent, name) };
-        let grant = rules.grant(caller);
-        if grant.is_all() {
+        if self.rules.as_ref().is_none_or(|rules| rules.is_mounter(caller)) {
             return self.lookup(parent, name);
         }
-        let refused = RefCell::new(None);
-        let may = |state: &State, ino: Ino| {
-            let seen = state.seen(ino);
-            let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 0);
-            let shown = seen.is_root || held || grant.shows(seen.sight, seen.directory);
-            if !shown {
-                refused.replace(Some(seen));
+        // Once more if other shares have come meanwhile.
+        loop {
+            let asker = self.asker(caller, &self.state.lock());
+            let Some(Given { views, grant }) = asker.given() else { return self.lookup(parent, name) };
+            let (refused, outdated) = (RefCell::new(None), Cell::new(false));
+            let may = |state: &State, ino: Ino| {
+                if !state.views.as_ref().is_some_and(|present| Arc::ptr_eq(present, &views)) {
+                    outdated.set(true);
+                    return false;
+                }
+                let seen = state.seen(ino);
+                let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 0);
+                let shown = seen.is_root || held || grant.shows(seen.sight, seen.directory);
+                if !shown {
+                    refused.replace(Some(seen));
+                }
+                shown
+            };
+            let found = self.lookup_if(parent, name, &may);
+            if outdated.get() {
+                continue;
             }
-            shown
-        };
-        let found = self.lookup_if(parent, name, &may);
-        if let Some(seen) = refused.take() {
-            self.witness(caller, parent, Some(name), Want::See, false, &seen)?;
+            if let Some(seen) = refused.take() {
+                self.witness(&asker, (parent, Some(name)), Want::See, false, &seen)?;
+            }
+            return found;
         }
-        found
     }
 
     /// As [`Self::rename`], for a caller. What was moved may have become a gate.
@@ -336,15 +334,17 @@ impl FileSystem {
         self.rules.is_none() && matches!(self.state.lock().directory(ino), Ok(Directory::Item(_)))
     }
 
-    /// Opens a directory for a caller: it lists what that caller may see.
+    /// Opens a directory for a caller, if that may read it: it lists what that caller may see.
     ///
     /// # Errors
-    /// As for [`Self::opendir`].
+    /// As for [`Self::opendir`] and [`Self::admit`].
     pub fn opendir_for(&self, caller: Caller, ino: Ino) -> Result<HandleId> {
-        let handle = self.opendir(ino)?;
-        if let Some(rules) = &self.rules {
-            self.state.lock().handles.get(handle)?.grant = rules.grant(caller);
+        if !self.asks_of_opens() {
+            return self.opendir(ino);
         }
+        let given = self.decide(caller, ino, None, Want::Read)?.given();
+        let handle = self.opendir(ino)?;
+        self.state.lock().handles.get(handle)?.given = given;
         Ok(handle)
     }
 }

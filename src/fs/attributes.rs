@@ -35,6 +35,9 @@ impl FileSystem {
         let mut state = self.state.lock();
         if (SetAttributes { size: None, ..*set }) != SetAttributes::default() {
             state.set(ino, set, Timestamp::now())?;
+            if ino == state.inodes.root() {
+                state.attributes_changed(ino, &self.notices);
+            }
         }
         state.entry(ino, true)
     }

@@ -1,30 +1,34 @@
 //! Who a caller is, beyond the user and group that the kernel tells with each request.
 //!
 //! The rest is read in `/proc`, through a directory that was opened while the caller waited for its answer: once a process
-//! has ended, nothing can be read through that any more, whoever has its number since. So a decision is always about one
-//! live process, and nothing that was read is kept for the next request but the open directory itself.
+//! has ended, nothing can be read through that any more, whoever has its number since; the same holds of files in it. So a
+//! decision is always about one live process, and nothing that was read is kept for the next request: it is read anew,
+//! through what is still open.
 
 use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use glob::{MatchOptions, Pattern};
 use lru::LruCache;
 use nix::unistd::{Group, User};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, open, openat, readlinkat, statat};
+use rustix::io::pread;
 
 use super::types::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::node::{Condition, Sha256, sha256};
 
-/// So many processes are kept in mind, each at the cost of one descriptor.
-const KEPT: usize = 256;
+/// So many processes are kept in mind, each at the cost of a descriptor or, if rules ask for more, three at most.
+const KEPT: usize = 128;
+/// What is read of a file in `/proc` at once, in bytes; it is almost always all.
+const PIECE: usize = 4096;
 /// The longest file in `/proc` that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 /// The largest program whose digest is computed, in bytes.
@@ -97,24 +101,70 @@ pub(super) fn compile(conditions: &[Condition]) -> Result<Who> {
     };
     // Cheap questions first.
     let mut tests: Vec<Test> = conditions.iter().map(test).collect::<Result<_>>()?;
-    tests.sort_by_key(|test| match test {
-        Test::Uid(_) => 0,
-        Test::Gid(_) => 1,
-        Test::Exe(_) => 2,
-        Test::Cgroup(_) | Test::Unit(_) | Test::Container(_) => 3,
-        Test::Sha256(_) => 4,
-    });
+    tests.sort_by_key(Test::cost);
     Ok(Who(tests))
+}
+
+impl Test {
+    /// A rank among the others.
+    fn cost(&self) -> u8 {
+        match self {
+            Self::Uid(_) => 0,
+            Self::Exe(_) => 1,
+            Self::Cgroup(_) | Self::Unit(_) | Self::Container(_) => 2,
+            Self::Gid(_) => 3,
+            Self::Sha256(_) => 4,
+        }
+    }
+}
+
+impl Who {
+    /// As that of a test: of the dearest of them.
+    pub(super) fn cost(&self) -> u8 {
+        self.0.iter().map(Test::cost).max().unwrap_or_default()
+    }
 }
 
 /// Processes that have asked before.
 #[derive(Debug)]
 pub(super) struct Callers {
-    known: Mutex<LruCache<u32, Arc<OwnedFd>>>,
+    known: Mutex<LruCache<u32, Arc<Known>>>,
     /// Digests of programs, by what tells whether a file has changed.
     digests: Mutex<LruCache<Identity, Sha256>>,
     /// `/proc` counts as the kernel does when it tells us who asks: not so with that of another pid namespace.
     is_ours: bool,
+}
+
+/// A process in `/proc`, and what of it was opened since.
+#[derive(Debug)]
+struct Known {
+    directory: OwnedFd,
+    status: OnceLock<OwnedFd>,
+    cgroup: OnceLock<OwnedFd>,
+}
+
+impl Known {
+    fn open(&self, name: &str) -> Option<OwnedFd> {
+        openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// What a file holds now, by a descriptor that stays open.
+    fn read<T>(&self, name: &str, kept: &OnceLock<OwnedFd>, parse: impl FnOnce(&str) -> T) -> Option<T> {
+        let file = if let Some(file) = kept.get() {
+            file
+        } else {
+            let opened = self.open(name)?;
+            kept.get_or_init(|| opened)
+        };
+        let mut piece = [0; PIECE];
+        let length = pread(file, &mut piece, 0).ok()?;
+        if length < PIECE {
+            return std::str::from_utf8(piece.get(..length)?).ok().map(parse);
+        }
+        let mut text = String::new();
+        File::from(self.open(name)?).take(LONGEST).read_to_string(&mut text).ok()?;
+        Some(parse(&text))
+    }
 }
 
 /// A file, as it was: device, inode, size, when it changed.
@@ -135,28 +185,24 @@ impl Callers {
         Process {
             callers: self,
             caller,
-            directory: OnceCell::new(),
+            known: OnceCell::new(),
             groups: OnceCell::new(),
             cgroups: OnceCell::new(),
             exe: OnceCell::new(),
         }
     }
 
-    /// The directory of a live process in `/proc`.
-    fn directory(&self, pid: u32) -> Option<Arc<OwnedFd>> {
-        if pid == 0 || !self.is_ours {
-            return None;
-        }
-        let known = self.known.lock().get(&pid).cloned();
-        // Of one that has ended nothing is there any more.
-        let alive = |directory: &OwnedFd| statat(directory, "stat", AtFlags::empty()).is_ok();
-        if let Some(directory) = known.filter(|directory| alive(directory)) {
-            return Some(directory);
-        }
+    fn kept(&self, pid: u32) -> Option<Arc<Known>> {
+        self.known.lock().get(&pid).cloned()
+    }
+
+    /// A live process in `/proc`, kept in mind from now on.
+    fn open(&self, pid: u32) -> Option<Arc<Known>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = Arc::new(open(format!("/proc/{pid}"), flags, Mode::empty()).ok()?);
-        self.known.lock().put(pid, opened.clone());
-        Some(opened)
+        let directory = open(format!("/proc/{pid}"), flags, Mode::empty()).ok()?;
+        let new = Arc::new(Known { directory, status: OnceLock::new(), cgroup: OnceLock::new() });
+        self.known.lock().put(pid, new.clone());
+        Some(new)
     }
 
     fn digest(&self, program: File, identity: Identity) -> Option<Sha256> {
@@ -178,13 +224,18 @@ impl Callers {
 pub(super) struct Process<'a> {
     callers: &'a Callers,
     caller: Caller,
-    directory: OnceCell<Option<Arc<OwnedFd>>>,
+    known: OnceCell<Arc<Known>>,
     groups: OnceCell<Vec<u32>>,
     cgroups: OnceCell<Vec<String>>,
     exe: OnceCell<Option<Identity>>,
 }
 
 impl Process<'_> {
+    /// Who asked.
+    pub(super) const fn caller(&self) -> Caller {
+        self.caller
+    }
+
     /// Whether all conditions hold.
     pub(super) fn is(&self, who: &Who) -> bool {
         who.0.iter().all(|test| match test {
@@ -204,48 +255,61 @@ impl Process<'_> {
 
     /// The path of its program as it sees it, for people.
     pub(super) fn program(&self) -> Option<Vec<u8>> {
-        readlinkat(self.directory()?, "exe", Vec::new()).ok().map(std::ffi::CString::into_bytes)
+        self.ask(|known| readlinkat(&known.directory, "exe", Vec::new()).ok()).map(std::ffi::CString::into_bytes)
     }
 
     /// The paths of its cgroups: that of version 2, and those of named hierarchies of version 1.
     pub(super) fn cgroups(&self) -> &[String] {
         self.cgroups.get_or_init(|| {
-            let text = self.read("cgroup").unwrap_or_default();
             let line = |line: &str| {
                 let mut fields = line.splitn(3, ':');
                 let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
                 (controllers.is_empty() || controllers.starts_with("name=")).then(|| path.to_owned())
             };
-            text.lines().filter_map(line).collect()
+            let parse = |text: &str| text.lines().filter_map(line).collect();
+            self.ask(|known| known.read("cgroup", &known.cgroup, parse)).unwrap_or_default()
         })
     }
 
     fn groups(&self) -> &[u32] {
         self.groups.get_or_init(|| {
-            let text = self.read("status").unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
-            line.split_ascii_whitespace().filter_map(|group| group.parse().ok()).collect()
+            let parse = |text: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap_or_default();
+                line.split_ascii_whitespace().filter_map(|group| group.parse().ok()).collect()
+            };
+            self.ask(|known| known.read("status", &known.status, parse)).unwrap_or_default()
         })
     }
 
     fn exe(&self) -> Option<Identity> {
-        *self.exe.get_or_init(|| statat(self.directory()?, "exe", AtFlags::empty()).ok().map(|stat| identity(&stat)))
+        *self.exe.get_or_init(|| {
+            self.ask(|known| statat(&known.directory, "exe", AtFlags::empty()).ok().map(|stat| identity(&stat)))
+        })
     }
 
     fn digest(&self) -> Option<Sha256> {
-        let program = openat(self.directory()?, "exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let program = self.ask(|known| known.open("exe"))?;
         let identity = identity(&rustix::fs::fstat(&program).ok()?);
         self.callers.digest(program.into(), identity)
     }
 
-    fn directory(&self) -> Option<&Arc<OwnedFd>> {
-        self.directory.get_or_init(|| self.callers.directory(self.caller.pid)).as_ref()
-    }
-
-    fn read(&self, name: &str) -> Option<String> {
-        let file = openat(self.directory()?, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-        let mut text = String::new();
-        File::from(file).take(LONGEST).read_to_string(&mut text).map_or_else(|_: io::Error| None, |_| Some(text))
+    /// Asks something of the process. Of one that has ended nothing is answered: then another has its number.
+    fn ask<T>(&self, question: impl Fn(&Known) -> Option<T>) -> Option<T> {
+        if let Some(known) = self.known.get() {
+            return question(known);
+        }
+        let pid = self.caller.pid;
+        if pid == 0 || !self.callers.is_ours {
+            return None;
+        }
+        if let Some(known) = self.callers.kept(pid)
+            && let Some(answer) = question(&known)
+        {
+            let _ = self.known.set(known);
+            return Some(answer);
+        }
+        let new = self.callers.open(pid)?;
+        question(self.known.get_or_init(|| new))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, MutexGuard};
 
 use super::FileSystem;
+use super::bell::Bell;
 use super::commit::Showing;
 use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
@@ -31,15 +32,17 @@ const PATIENCE_OF_READERS: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Notices {
     sender: OnceLock<mpsc::Sender<Notice>>,
-    /// The kernel has taken a notice, or those who watch have something to hear.
-    changed: Condvar,
+    /// The kernel has taken a notice.
+    taken: Condvar,
+    /// Those who watch have something to hear.
+    pub(super) bell: Arc<Bell>,
 }
 
 impl Notices {
-    /// Tells the same kernel as others do.
+    /// Tells the same kernel as others do, and those who watch by the same process.
     pub(super) fn beside(other: &Self) -> Self {
         let sender = other.sender.get().cloned().map_or_else(OnceLock::new, OnceLock::from);
-        Self { sender, changed: Condvar::new() }
+        Self { sender, taken: Condvar::new(), bell: other.bell.clone() }
     }
 
     /// Whether there is a kernel to be told.
@@ -53,17 +56,9 @@ impl Notices {
         }
     }
 
-    pub(super) fn wake(&self) {
-        self.changed.notify_all();
-    }
-
-    pub(super) fn wait(&self, state: &mut MutexGuard<'_, State>) {
-        self.changed.wait(state);
-    }
-
-    /// Whether the time has come, with or without a change.
-    pub(super) fn wait_until(&self, state: &mut MutexGuard<'_, State>, until: Instant) -> bool {
-        self.changed.wait_until(state, until).timed_out()
+    /// Waits until the kernel has taken a notice, or the time has come; whether it has.
+    fn wait_until(&self, state: &mut MutexGuard<'_, State>, until: Instant) -> bool {
+        self.taken.wait_until(state, until).timed_out()
     }
 }
 
@@ -99,7 +94,7 @@ impl FileSystem {
             return tree.expired(parent, name);
         }
         self.state.lock().turn.expired(&(parent, name));
-        self.notices.wake();
+        self.notices.taken.notify_all();
     }
 
     /// Whether the kernel may be using an inode by a name that leads elsewhere already: it is to look the name up again.
@@ -205,7 +200,7 @@ impl State {
         for Compared { ino, id, outcome, .. } in compared {
             match outcome {
                 Outcome::Same => {}
-                Outcome::Attributes => notices.send(Notice::Attributes(ino)),
+                Outcome::Attributes => self.attributes_changed(ino, notices),
                 Outcome::Replaced(head) => {
                     self.detach(ino, id, &before, Some(id));
                     if let Some(head) = head {
@@ -223,6 +218,14 @@ impl State {
             notices.send(Notice::Content(directory));
         }
         self.enqueue(spots, notices);
+    }
+
+    /// Has the kernel ask for attributes anew, and for those of `.views`, which belongs to whoever owns the top.
+    pub(super) fn attributes_changed(&self, ino: Ino, notices: &Notices) {
+        notices.send(Notice::Attributes(ino));
+        if ino == self.inodes.root() {
+            notices.send(Notice::Attributes(self.inodes.number_of_views()));
+        }
     }
 
     /// Notes a name in a directory that may be watched. What waits in memory hides it.

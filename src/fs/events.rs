@@ -11,7 +11,7 @@ use super::state::{Directory, State};
 use super::turn::Spot;
 use super::types::{Act, Entry, Event, FileKind, Ino};
 use crate::error::{Error, Kind, Result};
-use crate::node::{ItemId, Name};
+use crate::node::{ItemId, ItemPath, Name};
 
 /// From when everything is saved until it is unmounted.
 const REST: Duration = Duration::from_secs(1);
@@ -38,43 +38,42 @@ impl FileSystem {
     /// Waits for something that those who watch must hear; `None`: there will be nothing more. Each is to be followed by
     /// [`Self::event_done`].
     pub fn next_event(&self) -> Option<Event> {
-        let mut state = self.state.lock();
-        loop {
-            if state.turn.ended {
-                return None;
+        while self.notices.bell.answer() {
+            let event = self.state.lock().begin_event();
+            let event = event.or_else(|| self.trees.all().iter().find_map(|tree| tree.begin_event_below()));
+            if event.is_some() {
+                return event;
             }
-            if let Some(until) = state.turn.rests.filter(|until| Instant::now() < *until) {
-                self.notices.wait_until(&mut state, until);
-                continue;
-            }
-            if let Some(event) = state.begin_event() {
-                return Some(event);
-            }
-            self.notices.wait(&mut state);
+            self.notices.bell.done(false);
         }
+        None
+    }
+
+    /// Something that those who watch in this tree of `.views` must hear.
+    fn begin_event_below(&self) -> Option<Event> {
+        let share = self.scope.as_ref()?.name();
+        let names = [b".views", share.as_str().as_bytes()].map(Name::new);
+        let place: ItemPath = names.into_iter().collect::<Result<_>>().ok()?;
+        Some(self.state.lock().begin_event()?.below(&place))
     }
 
     /// Keeps the mount's own process off its mount for a moment, so that it can be unmounted.
     pub fn rest(&self) {
-        let mut state = self.state.lock();
-        let until = Instant::now() + REST;
-        state.turn.rests = Some(until);
-        while state.turn.current.is_some() && !self.notices.wait_until(&mut state, until) {}
+        self.notices.bell.rest(Instant::now() + REST);
     }
 
     /// The event that was handed out last has happened, or cannot.
     pub fn event_done(&self) {
-        let mut state = self.state.lock();
-        if let Some(current) = state.turn.current.take().filter(|current| !current.done) {
-            state.heard(&current.spot);
+        self.state.lock().end_event();
+        for tree in self.trees.all() {
+            tree.state.lock().end_event();
         }
-        self.notices.wake();
+        self.notices.bell.done(true);
     }
 
     /// There will be no more events.
     pub fn end_events(&self) {
-        self.state.lock().turn.ended = true;
-        self.notices.wake();
+        self.notices.bell.end();
     }
 
     /// A look-up by the mount's own process.
@@ -152,6 +151,18 @@ impl FileSystem {
     }
 }
 
+impl Event {
+    /// The same in a tree that has its place there.
+    fn below(self, place: &ItemPath) -> Self {
+        let below = |path: &ItemPath| place.components().iter().chain(path.components()).cloned().collect();
+        let act = match self.act {
+            Act::Move { from, exchange } => Act::Move { from: below(&from), exchange },
+            act => act,
+        };
+        Self { directory: below(&self.directory), name: self.name, act }
+    }
+}
+
 impl Current {
     /// Where a hidden name is to go, and what it leads to.
     fn hidden_at(&self, spot: &Spot) -> Option<(Name, ItemId)> {
@@ -193,6 +204,13 @@ impl State {
             return Some(event);
         }
         None
+    }
+
+    /// The event that was begun has happened, or cannot.
+    fn end_event(&mut self) {
+        if let Some(current) = self.turn.current.take().filter(|current| !current.done) {
+            self.heard(&current.spot);
+        }
     }
 
     fn doing(&self, spot: &Spot, old: Option<Ino>, new: Option<Ino>) -> Option<Doing> {

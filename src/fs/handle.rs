@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::asker::Given;
 use super::types::{DirEntry, HandleId, Ino};
-use super::views::Grant;
 use crate::error::{Error, Kind, Result};
 
 /// An open file or directory.
@@ -15,8 +15,8 @@ pub(super) struct Handle {
     pub(super) writes: bool,
     /// A directory's listing as it was when reading it began, so that positions keep their meaning.
     pub(super) listing: Option<Arc<[DirEntry]>>,
-    /// What whoever opened a directory may see in it.
-    pub(super) grant: Grant,
+    /// What whoever opened a directory may see in it; `None`: everything.
+    pub(super) given: Option<Given>,
 }
 
 /// All open handles. Numbers are never used twice, and 0 is never one.
@@ -31,7 +31,7 @@ impl Handles {
     pub(super) fn open(&mut self, ino: Ino, writes: bool) -> HandleId {
         self.last += 1;
         let id = HandleId(self.last);
-        self.open.insert(id, Handle { ino, writes, listing: None, grant: Grant::ALL });
+        self.open.insert(id, Handle { ino, writes, listing: None, given: None });
         id
     }
 

@@ -129,6 +129,11 @@ impl Inodes {
         self.number(&Key::Place(key.to_owned()))
     }
 
+    /// The number of `.views`.
+    pub(super) fn number_of_views(&self) -> Ino {
+        self.number(&Key::Views)
+    }
+
     /// The inode of an item, if it is in the table.
     pub(super) fn find(&self, id: ItemId) -> Option<(Ino, &Inode)> {
         let ino = *self.by_key.get(&Key::Item(id))?;

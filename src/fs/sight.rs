@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::asker::Given;
 use super::inode::Node;
 use super::state::State;
 use super::types::{DirEntry, FileKind, Ino, Notice};
-use super::views::{Grant, Sight, Views};
+use super::views::{Sight, Views};
 use crate::node::{ItemId, ItemPath, Name};
 
 /// What is known of an inode before it is decided who may see it.
@@ -107,14 +108,17 @@ impl State {
     }
 
     pub(super) fn sight_below(&self, directory: Ino, name: &Name) -> Sight {
-        let path = match self.inodes.get(directory).map(|inode| &inode.node) {
+        match (&self.views, self.path_of_directory(directory)) {
+            (Some(views), Some(path)) => views.sight(path.components().iter().chain([name])),
+            _ => Sight::default(),
+        }
+    }
+
+    fn path_of_directory(&self, directory: Ino) -> Option<ItemPath> {
+        match self.inodes.get(directory).map(|inode| &inode.node) {
             Ok(Node::Item(id)) => self.snapshot.namespace().path_of(*id),
             _ if directory == self.inodes.root() => Some(ItemPath::root()),
             _ => None,
-        };
-        match (&self.views, path) {
-            (Some(views), Some(path)) => views.sight(path.components().iter().chain([name])),
-            _ => Sight::default(),
         }
     }
 
@@ -132,24 +136,26 @@ impl State {
     }
 
     /// The listing of a directory as far as whoever opened it may see it.
-    pub(super) fn listed_for(&self, directory: Ino, grant: Grant, entries: Arc<[DirEntry]>) -> Arc<[DirEntry]> {
-        if grant.is_all() {
-            return entries;
-        }
+    pub(super) fn listed_for(
+        &self,
+        directory: Ino,
+        given: Option<&Given>,
+        entries: Arc<[DirEntry]>,
+    ) -> Arc<[DirEntry]> {
+        // By the shares of the moment when it was opened.
+        let Some(Given { views, grant }) = given else { return entries };
+        let path = self.path_of_directory(directory);
         let place = match self.inodes.get(directory).map(|inode| &inode.node) {
             Ok(Node::Place(place)) => Some(place.clone()),
             _ => None,
         };
         let shows = |entry: &&DirEntry| {
-            let (sight, directory) = match &place {
-                Some(place) => {
-                    let Some(path) = place.path_of_child(&entry.name) else { return false };
-                    let sight = self.views.as_ref().map(|views| views.sight(path.components())).unwrap_or_default();
-                    (sight, entry.kind == FileKind::Directory)
-                }
-                None => (self.sight_below(directory, &entry.name), entry.kind == FileKind::Directory),
+            let sight = match (&place, &path) {
+                (Some(place), _) => place.path_of_child(&entry.name).map(|path| views.sight(path.components())),
+                (None, Some(path)) => Some(views.sight(path.components().iter().chain([&entry.name]))),
+                (None, None) => None,
             };
-            grant.shows(sight, directory)
+            sight.is_some_and(|sight| grant.shows(sight, entry.kind == FileKind::Directory))
         };
         entries.iter().filter(shows).cloned().collect()
     }

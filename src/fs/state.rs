@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) turn: Turn,
     /// Which shares cover what, on a mount with rules.
     pub(super) views: Option<Arc<Views>>,
+    /// What one share covers is shown, and no more.
+    partial: bool,
     options: Options,
 }
 
@@ -33,7 +35,7 @@ pub(super) enum Directory {
 }
 
 impl State {
-    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options, tree: usize) -> Self {
+    pub(super) fn new(snapshot: Arc<Snapshot>, options: Options, tree: usize, partial: bool) -> Self {
         Self {
             snapshot,
             inodes: Inodes::of(tree),
@@ -41,6 +43,7 @@ impl State {
             memory: Memory::default(),
             turn: Turn::default(),
             views: None,
+            partial,
             options,
         }
     }
@@ -141,7 +144,7 @@ impl State {
         match &inode.node {
             Node::Item(id) => self.stat_item(*id),
             Node::Detached(detached) => Ok(self.stat_detached(ino, inode, detached)),
-            Node::Place(place) => Ok(place.stat(ino)),
+            Node::Place(place) => Ok(self.options.shown_past(place.stat(ino))),
             Node::Views => directory_stat(self, ino),
         }
     }
@@ -166,7 +169,7 @@ impl State {
             let item = self.item(id)?;
             let size = size_of(&item.content);
             let kind = kind_of(&item.content);
-            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { item.links() };
+            let links = if kind == FileKind::Directory { 2 + item.subdirectories() } else { self.links(ino, item) };
             (self.memory.effective(id, item.attributes), kind, links, size)
         };
         let size = buffer.and_then(|b| b.size()).unwrap_or(size);
@@ -177,6 +180,16 @@ impl State {
             stat.ctime = stat.ctime.max(modified);
         }
         Ok(stat)
+    }
+
+    /// The names of what is no directory, as far as they are shown; or as those who watch believe.
+    fn links(&self, ino: Ino, item: &Item) -> u32 {
+        if !self.partial {
+            return item.links();
+        }
+        let namespace = self.snapshot.namespace();
+        let shown = item.names().filter(|(parent, name)| namespace.reaches(*parent, name, item.id)).count();
+        if shown == 0 { self.turn.links(ino) } else { u32::try_from(shown).unwrap_or(u32::MAX) }
     }
 
     fn stat_detached(&self, ino: Ino, inode: &Inode, detached: &Detached) -> Stat {
@@ -205,7 +218,7 @@ impl Options {
         Stat {
             ino,
             kind,
-            mode: if self.open_modes { opened(attributes.mode) } else { attributes.mode }
+            mode: if self.open_modes { opened(attributes.mode, kind) } else { attributes.mode }
                 & 0o7777
                 & !self.umask.unwrap_or(0),
             uid: self.uid.unwrap_or(attributes.uid),
@@ -217,12 +230,19 @@ impl Options {
             ctime: attributes.ctime,
         }
     }
+
+    /// The same of something in the history.
+    fn shown_past(&self, stat: Stat) -> Stat {
+        if self.open_modes { Stat { mode: opened(stat.mode, stat.kind), ..stat } } else { stat }
+    }
 }
 
-/// What may be read or run by its owner may be by all, and changed by nobody.
-const fn opened(mode: u32) -> u32 {
+/// What may be read or run by its owner may be by all, and changed by nobody. The owner's right to change a directory,
+/// where nothing can be changed, is that of the mount's own process to tell those who watch.
+const fn opened(mode: u32, kind: FileKind) -> u32 {
     let owner = mode >> 6 & 0o5;
-    mode & 0o7000 | owner << 6 | owner << 3 | owner
+    let own = if matches!(kind, FileKind::Directory) { mode & 0o200 } else { 0 };
+    mode & 0o7000 | own | owner << 6 | owner << 3 | owner
 }
 
 /// stat(2) of `.views`: for whoever owns the whole.

@@ -4,6 +4,7 @@
 mod history;
 mod names;
 mod outside;
+mod rules;
 mod scratch;
 mod writing;
 mod xattr;

@@ -81,7 +81,7 @@ impl FileSystem {
     /// `NotFound` for a number that stands for nothing.
     pub fn getattr(&self, ino: Ino) -> Result<Entry> {
         let state = self.state.lock();
-        let keep = ino == state.inodes.root() || !matches!(state.inodes.get(ino)?.node, Node::Place(_) | Node::Views);
+        let keep = ino == state.inodes.root() || !matches!(state.inodes.get(ino)?.node, Node::Place(_));
         state.entry(ino, keep)
     }
 
@@ -150,7 +150,7 @@ impl FileSystem {
             Err(error) if error.kind() == Kind::NotFound => Arc::new([]),
             Err(error) => return Err(error),
         };
-        let listed = state.listed_for(open.ino, open.grant, listed);
+        let listed = state.listed_for(open.ino, open.given.as_ref(), listed);
         state.handles.get(handle)?.listing = Some(listed.clone());
         Ok(listed)
     }

@@ -90,6 +90,7 @@ impl FileSystem {
         let mut state = self.state.lock();
         let ino = state.reach(&Node::Views, may)?;
         let stat = directory_stat(&state, ino)?;
-        Ok(Entry { stat, keep: true, gate: true })
+        // Without rules the mode alone decides, which the kernel asks.
+        Ok(Entry { stat, keep: true, gate: state.views.is_some() })
     }
 }

@@ -11,7 +11,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::changes::Notices;
 use super::events::Current;
@@ -42,10 +41,6 @@ pub(super) struct Turn {
     pub(super) seen: HashMap<Ino, Vec<Spot>>,
     pub(super) queue: VecDeque<Spot>,
     pub(super) current: Option<Current>,
-    /// Until when the mount's own process leaves the mount alone.
-    pub(super) rests: Option<Instant>,
-    /// Nobody tells those who watch any more.
-    pub(super) ended: bool,
 }
 
 /// What will be shown next.
@@ -200,7 +195,7 @@ impl State {
         }
         waiting.sort_unstable();
         self.turn.queue.extend(waiting.into_iter().map(|(_, _, _, spot)| spot));
-        notices.wake();
+        notices.bell.ring();
     }
 
     /// The inode that a name leads to now.

@@ -40,6 +40,13 @@ struct Rule {
     text: String,
 }
 
+impl Rule {
+    /// Whether its time has not ended.
+    fn stands(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now <= until)
+    }
+}
+
 /// A path component below which some share has something.
 #[derive(Debug, Default)]
 struct Branch {
@@ -60,6 +67,11 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// The shares that show a directory (`directory`) or anything else.
+    pub(super) const fn shown(self, directory: bool) -> Set {
+        if directory { self.some } else { self.whole }
+    }
+
     /// Whether all who may pass see the same below.
     pub(super) const fn is_uniform(self) -> bool {
         self.whole == self.some
@@ -74,22 +86,14 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// Everything, for whoever mounted.
-    pub(super) const ALL: Self = Self { read: Set::MAX, write: Set::MAX };
-
-    /// Whether it is that of whoever mounted.
-    pub(super) fn is_all(self) -> bool {
-        self == Self::ALL
+    /// Whether any of these shares may be read, or written.
+    pub(super) const fn has(self, shares: Set, write: bool) -> bool {
+        (if write { self.write } else { self.read }) & shares != 0
     }
 
     /// Whether a directory (`directory`) or anything else may be seen.
-    pub(super) fn shows(self, sight: Sight, directory: bool) -> bool {
-        self.is_all() || self.read & (if directory { sight.some } else { sight.whole }) != 0
-    }
-
-    /// Whether it may be changed.
-    pub(super) fn writes(self, sight: Sight) -> bool {
-        self.is_all() || self.write & sight.whole != 0
+    pub(super) const fn shows(self, sight: Sight, directory: bool) -> bool {
+        self.has(sight.shown(directory), false)
     }
 }
 
@@ -128,6 +132,8 @@ impl Views {
                 }
             }
         }
+        // Cheap questions first.
+        views.rules.sort_by_key(|rule| rule.who.cost());
         Ok(views)
     }
 
@@ -146,13 +152,19 @@ impl Views {
     pub(super) fn grant(&self, now: Timestamp, holds: impl Fn(&Who) -> bool, mut by: impl FnMut(&str)) -> Grant {
         let mut grant = Grant { read: 0, write: 0 };
         for rule in &self.rules {
-            if rule.until.is_none_or(|until| now <= until) && holds(&rule.who) {
+            if rule.stands(now) && holds(&rule.who) {
                 grant.read |= rule.share;
                 grant.write |= if rule.write { rule.share } else { 0 };
                 by(&rule.text);
             }
         }
         grant
+    }
+
+    /// Whether a caller is given any of these shares at this moment. No more rules are asked than that takes.
+    pub(super) fn give(&self, now: Timestamp, holds: impl Fn(&Who) -> bool, shares: Set, write: bool) -> bool {
+        let mut rules = self.rules.iter().filter(|rule| rule.share & shares != 0 && (rule.write || !write));
+        rules.any(|rule| rule.stands(now) && holds(&rule.who))
     }
 
     /// Shares that give somebody the right to write.
@@ -205,7 +217,7 @@ mod tests {
         assert_eq!(sight(&views, "webs"), (0b100, 0b100));
         let directory = views.sight(ItemPath::parse(b"db").unwrap().components());
         let a = Grant { read: 1, write: 0 };
-        assert!(a.shows(directory, true) && !a.shows(directory, false) && !a.writes(directory));
+        assert!(a.shows(directory, true) && !a.shows(directory, false) && !a.has(directory.whole, true));
     }
 
     #[test]

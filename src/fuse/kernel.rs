@@ -254,7 +254,7 @@ impl Filesystem for Adapter {
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.own.note_opened(request);
         let who = caller(request);
-        match self.handle(request, ("opendir", Want::Read, ino, None), |fs| fs.opendir_for(who, Ino(ino.0))) {
+        match self.handle(request, ("opendir", Want::Nothing, ino, None), |fs| fs.opendir_for(who, Ino(ino.0))) {
             Ok(handle) => {
                 let kept = FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE;
                 let keeps = self.tree(ino).keeps_listing(Ino(ino.0));

@@ -218,6 +218,21 @@ impl Namespace {
         Some(names.into_iter().rev().collect())
     }
 
+    /// Whether a name of an item can be reached from the top: a state as a share shows it has names that cannot.
+    pub fn reaches(&self, parent: ItemId, name: &Name, id: ItemId) -> bool {
+        let (mut parent, mut name, mut id) = (parent, name, id);
+        while self.child(parent, name.as_bytes()).is_some_and(|child| child.id == id) {
+            if parent == ItemId::ROOT {
+                return true;
+            }
+            // A directory has one name.
+            let Some(above) = self.item(parent).and_then(|item| item.names.first()) else { return false };
+            id = parent;
+            (parent, name) = (above.0, &above.1);
+        }
+        false
+    }
+
     /// The most bytes that a path has below this item, with a slash before each name.
     pub(super) fn longest_below(&self, id: ItemId) -> usize {
         let mut longest = 0;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use pkfs::fuse::MountOptions;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+use tempfile::TempDir;
 
 use crate::outside::{Change, Outside, fill};
 use crate::recorder::Recorder;
@@ -16,7 +18,21 @@ use crate::support::{Served, alone, can_mount, eventually};
 
 const WATCHED: [&str; 8] = ["", "a", "b", "d", "d/x", "d/y", "e", "e/f"];
 
+/// Where it is watched.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Writable,
+    ReadOnly,
+    /// On a bind mount of a share in `.views`, as a container has it.
+    Share,
+}
+
+/// What the share covers, whether it is there yet or not.
+const SHARED: [&str; 7] = ["a", "b", "c", "d", "e", "g", "last"];
+
 fn tree(change: &mut Change<'_>) {
+    change.share("web", &SHARED);
+    change.put("other", "one");
     change.mkdir("d");
     change.mkdir("e");
     change.mkdir("e/f");
@@ -33,16 +49,40 @@ fn plain_tree(root: &Path) {
     }
 }
 
+/// A bind mount, unmounted on drop.
+struct Bound(TempDir);
+
+impl Bound {
+    fn new(source: &Path) -> Self {
+        let bound = Self(tempfile::tempdir().unwrap());
+        mount_bind(source, bound.0.path()).unwrap();
+        bound
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        unmount(self.0.path(), UnmountFlags::DETACH).unwrap();
+    }
+}
+
 /// Holds what is heard of a change from outside against what is heard of the same on a plain directory, where `prepare`
 /// has made the files that appear by rename.
-fn alike(read_only: bool, change: impl FnOnce(&mut Change<'_>), prepare: impl FnOnce(&Path), same: impl FnOnce(&Path)) {
-    let options = MountOptions { read_only, ..MountOptions::default() };
+fn alike(place: Place, change: impl FnOnce(&mut Change<'_>), prepare: impl FnOnce(&Path), same: impl FnOnce(&Path)) {
+    let options = MountOptions { read_only: place == Place::ReadOnly, ..MountOptions::default() };
     let mount = Served::with(options, |keynode| fill(keynode, tree));
+    let bound = (place == Place::Share).then(|| Bound::new(&mount.path(".views/web")));
     let outside = Outside::of(&mount);
-    let mut recorder = Recorder::new(&mount.path(""), &WATCHED);
+    let root = bound.as_ref().map_or_else(|| mount.path(""), |bound| bound.0.path().to_owned());
+    let mut recorder = Recorder::new(&root, &WATCHED);
     outside.change(change);
     // Two changes at once would be told of together.
     eventually("the change", || outside.is_known_to(&mount));
+    if place == Place::Share {
+        // Nobody hears of what the share does not cover.
+        outside.put("other", "two");
+        eventually("the change", || outside.is_known_to(&mount));
+    }
     outside.put("last", "");
     let heard = recorder.until("last");
 
@@ -63,9 +103,9 @@ fn rename(root: &Path, from: &str, to: &str) {
     fs::rename(root.join(from), root.join(to)).unwrap();
 }
 
-fn replaced(read_only: bool) {
+fn replaced(place: Place) {
     alike(
-        read_only,
+        place,
         |change| {
             change.put("a", "two");
             change.put("d/x", "two");
@@ -81,9 +121,9 @@ fn replaced(read_only: bool) {
     );
 }
 
-fn made(read_only: bool) {
+fn made(place: Place) {
     alike(
-        read_only,
+        place,
         |change| {
             change.put("c", "one");
             change.put("d/w", "one");
@@ -103,9 +143,9 @@ fn made(read_only: bool) {
     );
 }
 
-fn removed(read_only: bool) {
+fn removed(place: Place) {
     alike(
-        read_only,
+        place,
         |change| {
             change.unlink("b");
             change.unlink("d/x");
@@ -125,9 +165,9 @@ fn removed(read_only: bool) {
     );
 }
 
-fn moved(read_only: bool) {
+fn moved(place: Place) {
     alike(
-        read_only,
+        place,
         |change| {
             change.rename("a", "d/a");
             change.rename("e", "d/e");
@@ -143,9 +183,9 @@ fn moved(read_only: bool) {
     );
 }
 
-fn of_another_type(read_only: bool) {
+fn of_another_type(place: Place) {
     alike(
-        read_only,
+        place,
         |change| {
             change.unlink("a");
             change.mkdir("a");
@@ -170,12 +210,54 @@ fn of_another_type(read_only: bool) {
 #[test]
 #[ignore = "run by watchers_hear_what_rename_would_tell"]
 fn events_are_those_of_a_plain_directory() {
-    for read_only in [false, true] {
-        replaced(read_only);
-        made(read_only);
-        removed(read_only);
-        moved(read_only);
-        of_another_type(read_only);
+    for place in [Place::Writable, Place::ReadOnly] {
+        all_kinds(place);
+    }
+}
+
+fn all_kinds(place: Place) {
+    replaced(place);
+    made(place);
+    removed(place);
+    moved(place);
+    of_another_type(place);
+}
+
+#[test]
+#[ignore = "run by watchers_of_a_share_hear_the_same"]
+fn events_of_a_share_are_those_of_a_plain_directory() {
+    all_kinds(Place::Share);
+    left_and_come_back();
+}
+
+/// What leaves the share is removed from it, and what comes into it appears there.
+fn left_and_come_back() {
+    let mount = Served::new(|keynode| fill(keynode, tree));
+    let bound = Bound::new(&mount.path(".views/web"));
+    let outside = Outside::of(&mount);
+    let mut recorder = Recorder::new(bound.0.path(), &["", "d"]);
+    outside.change(|change| change.rename("a", "elsewhere"));
+    eventually("the change", || outside.is_known_to(&mount));
+    outside.change(|change| change.rename("elsewhere", "d/a"));
+    eventually("the change", || outside.is_known_to(&mount));
+    outside.put("last", "");
+    let expected = [":DELETE a", "d:MOVED_FROM HIDDEN", "d:MOVED_TO a", ":MOVED_FROM HIDDEN"];
+    assert_eq!(recorder.until("last"), expected);
+    assert_eq!(fs::read(bound.0.path().join("d/a")).unwrap(), b"one");
+    // A share that is deleted is empty, and whoever watches hears of that.
+    outside.change(|change| change.delete_share("web"));
+    let expected = [":DELETE b", "d:DELETE_SELF", "d:IGNORED", ":DELETE|ISDIR d", ":DELETE|ISDIR e"];
+    assert_eq!(recorder.until("last"), expected);
+}
+
+#[test]
+fn watchers_of_a_share_hear_the_same() {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: not root");
+    }
+    if root && can_mount() {
+        alone("events::events_of_a_share_are_those_of_a_plain_directory");
     }
 }
 

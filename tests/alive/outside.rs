@@ -1,7 +1,8 @@
 //! Another process that changes the keynode, as this one has it in a second copy.
 
 use pkfs::node::{
-    Attributes, ItemId, ItemPath, Keynode, Name, NodeKey, OpenOptions, SealedKeynode, Session, Transaction,
+    Attributes, ItemId, ItemPath, Keynode, Name, NodeKey, OpenOptions, SealedKeynode, Session, Share, ShareChange,
+    Transaction,
 };
 use pkfs::time::Timestamp;
 
@@ -70,6 +71,23 @@ impl Change<'_> {
             let attributes = Attributes::new(0o600);
             self.transaction.create_secret(parent, &name, attributes, sealed, Session::random()).unwrap();
         }
+    }
+
+    /// Makes a share of these paths.
+    pub fn share(&mut self, name: &str, paths: &[&str]) {
+        let paths = paths.iter().map(|path| ItemPath::parse(path.as_bytes()).unwrap()).collect();
+        self.set_share(name, ShareChange::Create, Some(Share { paths, ..Share::default() }));
+    }
+
+    pub fn delete_share(&mut self, name: &str) {
+        self.set_share(name, ShareChange::Delete, None);
+    }
+
+    fn set_share(&mut self, name: &str, change: ShareChange, share: Option<Share>) {
+        let (mut shares, name) = (self.transaction.shares().unwrap(), name.parse().unwrap());
+        shares.0.remove(&name);
+        shares.0.extend(share.map(|share| (name.clone(), share)));
+        self.transaction.set_shares(&shares, change, &name).unwrap();
     }
 
     pub fn mkdir(&mut self, path: &str) {

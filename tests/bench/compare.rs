@@ -2,6 +2,7 @@
 //! is part of pkfs, and nothing is asserted.
 #![allow(clippy::cast_precision_loss, reason = "counts and sizes here are far below 2^52")]
 
+mod deciding;
 mod goals;
 mod growth;
 mod idle;
@@ -63,6 +64,7 @@ fn compare(mut plan: Plan, picture: &Path, effort: Effort) -> Outcome {
     plan.peers.iter_mut().try_for_each(peer::Peer::unmount)?;
     if let Some((file, key)) = &plan.keynode {
         print!("{}", report::parts(&plan.peers, &rates, &parts::measure(file, key)?));
+        print!("{}", goals::deciding(&plan.peers, &rates, &deciding::measure(file, key, effort)?));
     }
     eprintln!("single secrets …");
     let seconds = tool::measure(&plan.tools, effort.rounds * 3)?;

@@ -19,9 +19,7 @@ pub struct Parts {
 
 /// The parts of the first read of a small secret, on average, and of the large one.
 pub fn measure(file: &Path, key: &Path) -> Outcome<(Parts, Parts)> {
-    let sealed = SealedKeynode::open(file)?;
-    let key = sealed.unlock_with_key(&UserKey::parse(&std::fs::read(key)?)?)?;
-    let keynode = sealed.into_keynode(key, &OpenOptions { read_only: true, ..OpenOptions::default() })?;
+    let keynode = unlock(file, key)?;
     let (snapshot, archive) = (keynode.snapshot(), Archive::open(file)?);
     let names = snapshot.namespace();
     let large = names.child(ItemId::ROOT, LARGE_NAME.as_bytes()).ok_or("no large file")?.id;
@@ -32,6 +30,13 @@ pub fn measure(file: &Path, key: &Path) -> Outcome<(Parts, Parts)> {
     // The first one pays for what is done once.
     take(small.get(..1).unwrap_or_default())?;
     Ok((take(&small)?, take(&[large])?))
+}
+
+/// A keynode by its key, to be read.
+pub fn unlock(file: &Path, key: &Path) -> Outcome<Keynode> {
+    let sealed = SealedKeynode::open(file)?;
+    let key = sealed.unlock_with_key(&UserKey::parse(&std::fs::read(key)?)?)?;
+    Ok(sealed.into_keynode(key, &OpenOptions { read_only: true, ..OpenOptions::default() })?)
 }
 
 fn take_apart(keynode: &Keynode, snapshot: &Snapshot, archive: &Archive, ids: &[ItemId]) -> Outcome<Parts> {

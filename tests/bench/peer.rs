@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::unistd::{Uid, setfsuid};
+
 use crate::Outcome;
 use crate::idle;
 
@@ -18,8 +20,12 @@ const STAYS: &str = "-";
 /// A file system and how it is mounted.
 pub struct Peer {
     pub name: String,
-    pub directory: PathBuf,
+    mount_point: PathBuf,
+    /// Where the tree begins in it.
+    pub root: PathBuf,
     pub writable: bool,
+    /// Who works on it, if not whoever measures.
+    pub user: Option<u32>,
     mount: String,
     mounted: bool,
     /// Serves the mount, where that is a program of ours.
@@ -28,8 +34,32 @@ pub struct Peer {
 
 impl Peer {
     pub fn new(name: &str, writable: bool, directory: &str, mount: &str) -> Self {
-        let (name, directory) = (name.to_owned(), directory.into());
-        Self { name, directory, writable, mount: mount.to_owned(), mounted: mount == STAYS, server: None }
+        Self {
+            name: name.to_owned(),
+            mount_point: directory.into(),
+            root: directory.into(),
+            writable,
+            user: None,
+            mount: mount.to_owned(),
+            mounted: mount == STAYS,
+            server: None,
+        }
+    }
+
+    /// Its tree begins at this path in it.
+    pub fn below(&mut self, path: &str) {
+        self.root = self.mount_point.join(path);
+    }
+
+    /// Does something as whoever works on it.
+    pub fn as_user<T>(&self, work: impl FnOnce() -> T) -> T {
+        // Of this thread, and of those that it starts meanwhile.
+        let before = self.user.map(|user| setfsuid(Uid::from_raw(user)));
+        let done = work();
+        if let Some(before) = before {
+            setfsuid(before);
+        }
+        done
     }
 
     /// Whether it forgets what it has in memory when it is mounted anew.
@@ -40,7 +70,7 @@ impl Peer {
     pub fn mount(&mut self, secrets: usize) -> Outcome {
         if !self.mounted {
             match self.mount.as_str() {
-                IDLE => self.server = Some(idle::start(&self.directory, secrets)?),
+                IDLE => self.server = Some(idle::start(&self.mount_point, secrets)?),
                 command => shell(command)?,
             }
             self.mounted = true;
@@ -50,7 +80,7 @@ impl Peer {
 
     pub fn unmount(&mut self) -> Outcome {
         if self.mounted && self.can_remount() {
-            unmount(&self.directory)?;
+            unmount(&self.mount_point)?;
             self.mounted = false;
             if let Some(mut server) = self.server.take() {
                 server.wait()?;

@@ -1,4 +1,4 @@
-//! What `scripts/bench` has prepared: a line each, fields separated by tabs.
+//! What `scripts/bench` has prepared: a line each, fields separated by tabs. `user` and `below` are about the mount before.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ impl Plan {
                 ["mount", name, access, directory, command] => {
                     plan.peers.push(Peer::new(name, *access == "rw", directory, command));
                 }
+                ["user", uid] => plan.peers.last_mut().ok_or("whose user?")?.user = Some(uid.parse()?),
+                ["below", path] => plan.peers.last_mut().ok_or("below what?")?.below(path),
                 ["get", name, command] => {
                     plan.tools.push(Tool { kind: Kind::Get, name: (*name).to_owned(), words: words(command) });
                 }

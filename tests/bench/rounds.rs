@@ -42,14 +42,15 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// Does all the work on all file systems.
 pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
     let mut rates = Rates::default();
-    let files: Vec<Files> =
-        peers.iter().map(|peer| Files::new(&peer.directory, effort.secrets)).collect::<Outcome<_>>()?;
+    let files: Vec<Files> = peers.iter().map(|peer| Files::new(&peer.root, effort.secrets)).collect::<Outcome<_>>()?;
     let mut warm = vec![false; peers.len()];
     for work in Work::ALL {
         eprintln!("{} …", work.title());
         if work.start() == Start::Warm {
             for ((peer, files), warm) in peers.iter_mut().zip(&files).zip(&mut warm).filter(|(_, warm)| !**warm) {
-                peer.mount(effort.secrets).and_then(|()| files.warm()).map_err(|e| format!("{}: {e}", peer.name))?;
+                peer.mount(effort.secrets)
+                    .and_then(|()| peer.as_user(|| files.warm()))
+                    .map_err(|e| format!("{}: {e}", peer.name))?;
                 *warm = true;
             }
         }
@@ -63,8 +64,8 @@ pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
                     peer.mount(effort.secrets)?;
                     warm[n] = false;
                 }
-                let rate = files
-                    .measure(work, effort.time)
+                let rate = peer
+                    .as_user(|| files.measure(work, effort.time))
                     .map_err(|error| format!("{} on {}: {error}", work.title(), peer.name))?;
                 rates.0.entry((work, n)).or_default().push(rate);
             }

@@ -1,7 +1,14 @@
-//! `.versions` shows nobody what the present tree hides from him.
+//! `.versions` shows nobody what the present tree hides from him, and to whoever was handed a share's tree what that covers.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::mount::{UnmountFlags, mount_bind, unmount};
+
+use crate::callers::{DENIED, output};
 use crate::oracle::{Kind, TREE, content, hidden, parent, sees};
 use crate::place::{Place, can};
+use crate::support::eventually;
 
 #[test]
 fn the_past_is_shared_as_the_present_is() {
@@ -60,4 +67,49 @@ fn the_past_is_shared_as_the_present_is() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn whoever_was_handed_a_share_reads_its_past() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    fs::write(mount.path("web/one"), "new").unwrap();
+    fs::remove_file(mount.path("web/sub/deep")).unwrap();
+    let bound = place.bench.path("bound");
+    fs::create_dir(&bound).unwrap();
+    mount_bind(mount.path(".views/web"), &bound).unwrap();
+    let reads = |path: &str| output(DENIED, &["cat", bound.join(path).to_str().unwrap()]);
+    let past = |path: &str| reads(&format!(".versions/{path}"));
+    let found = [past("web/one/1"), past("web/one/2"), past("@2999/web/one"), past("web/sub/deep/1")];
+    let log = past("db/web/log").map(|log| log.lines().count());
+    let hidden = [past("db/other/1"), past("private/one/1"), past("@2999/db/other"), past("@2999/private/one")];
+    let listed = output(DENIED, &["ls", bound.join(".versions").to_str().unwrap()]);
+    unmount(&bound, UnmountFlags::DETACH).unwrap();
+    assert_eq!(found, ["v:web/one", "new", "new", "v:web/sub/deep"].map(|text| Some(text.to_owned())));
+    assert_eq!((log, listed.as_deref()), (Some(1), Some("db\nweb\n")));
+    assert_eq!(hidden, [const { None }; 4]);
+}
+
+#[test]
+fn links_are_counted_as_far_as_the_share_goes() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let (one, again, elsewhere) = (mount.path("web/one"), mount.path("web/again"), mount.path("private/again"));
+    let shown = mount.path(".views/web/web/one");
+    let links = || fs::metadata(&shown).unwrap().nlink();
+    fs::hard_link(&one, &elsewhere).unwrap();
+    assert_eq!((fs::metadata(&one).unwrap().nlink(), links()), (2, 1));
+    fs::rename(&elsewhere, &again).unwrap();
+    eventually("a second name in the share", || links() == 2);
+    fs::rename(&again, &elsewhere).unwrap();
+    eventually("a name that left the share", || links() == 1);
+    let open = fs::File::open(&shown).unwrap();
+    fs::remove_file(&one).unwrap();
+    eventually("the last name in the share", || open.metadata().unwrap().nlink() == 0);
 }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::chown;
 
 use crate::callers::{DENIED, TEAM, TWO, WEB, output};
 use crate::oracle::content;
-use crate::place::{Place, can};
+use crate::place::{Place, can, open_bench};
 use crate::support::{Mount, eventually};
 
 fn reads(mount: &Mount, uid: u32, path: &str) -> bool {
@@ -60,6 +61,24 @@ fn rules_and_shares_change_on_a_mount_that_stands() {
     share(&["allow", "app.pk", "web", "--uid", &web]);
     eventually("the mode of what may not", || mode() == "644\n");
     assert_eq!(output(WEB, &["sh", "-c", "echo x > \"$0\"", one.to_str().unwrap()]), None);
+}
+
+#[test]
+fn without_rules_the_trees_of_shares_belong_to_the_owner_of_the_top() {
+    if !can() {
+        return;
+    }
+    let bench = open_bench();
+    bench.put("web", "one");
+    bench.pkfs(&["share", "create", "app.pk", "web", "web"]);
+    let mount = bench.mount(&["-o", "allow_other"]);
+    let lists = |uid| output(uid, &["ls", mount.path(".views").to_str().unwrap()]).is_some();
+    assert!(!lists(WEB) && !lists(TWO));
+    for (owner, other) in [(WEB, TWO), (TWO, WEB), (0, TWO)] {
+        chown(mount.path(""), Some(owner), None).unwrap();
+        // What the kernel remembers is taken back by a thread of its own.
+        eventually("another owner", || lists(owner) && !lists(other));
+    }
 }
 
 #[test]

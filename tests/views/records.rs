@@ -127,5 +127,17 @@ fn an_alert_rings_for_what_is_opened_and_for_who_is_refused() {
     let rang = |wanted: String| eventually(&wanted, || rung().lines().any(|line| line == wanted));
     rang(format!("trap web/one {WEB} allowed"));
     rang(format!("trap web {DENIED} refused"));
-    assert!(cat(WEB, "db/web") && !rung().contains("common"));
+    // Who has nothing there is refused at the directory that leads to a secret, and gets no further.
+    assert!(!cat(DENIED, "db/web") && !cat(DENIED, "common/one"));
+    rang(format!("trap db {DENIED} refused"));
+    // It is not seen in the top directory, and whoever lists that trips nothing.
+    let before = rung().lines().count();
+    assert_eq!(
+        output(DENIED, &["ls", "-lR", mounted.path("").to_str().unwrap()]).map(|text| text.contains("web")),
+        Some(false)
+    );
+    assert!(cat(WEB, "db/web"));
+    eventually("the next one", || rung().lines().count() > before);
+    assert_eq!(rung().lines().last(), Some(format!("trap db/web {WEB} allowed")).as_deref());
+    assert!(!rung().contains("common"));
 }

@@ -1,0 +1,47 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::node::{Condition, ItemPath, Rule, Share, ShareChange, Shares};
+
+const WEB: Caller = Caller { uid: 61_001, gid: 61_001, pid: 0 };
+
+fn share(path: &str, uid: Option<u32>) -> Share {
+    let rule = |uid| Rule { conditions: vec![Condition::Uid(uid)], until: None, write: false };
+    let paths = BTreeSet::from([ItemPath::parse(path.as_bytes()).unwrap()]);
+    Share { paths, rules: uid.map(rule).into_iter().collect(), ..Share::default() }
+}
+
+fn set(keynode: &Keynode, shares: &[(&str, Share)]) {
+    let all = Shares(shares.iter().map(|(name, share)| (name.parse().unwrap(), share.clone())).collect());
+    let mut transaction = keynode.begin().unwrap();
+    transaction.set_shares(&all, ShareChange::Create, &"web".parse().unwrap()).unwrap();
+    transaction.commit().unwrap();
+}
+
+/// Two secrets, the first of them for [`WEB`].
+fn with_rules() -> Tree {
+    let tree = Tree::new();
+    tree.put("web", b"one");
+    tree.put("private", b"two");
+    set(&tree.keynode, &[("web", share("web", Some(WEB.uid)))]);
+    let fs = FileSystem::new(tree.keynode.clone(), Options::default()).with_rules(None).unwrap();
+    Tree { fs, ..tree }
+}
+
+#[test]
+fn an_open_directory_lists_what_was_given_when_it_was_opened() {
+    let tree = with_rules();
+    let handle = tree.fs.opendir_for(WEB, Ino::ROOT).unwrap();
+    let names = |handle| -> Vec<String> {
+        tree.fs.readdir(handle, true).unwrap().iter().map(|entry| entry.name.to_string()).collect()
+    };
+    assert_eq!(names(handle), ["web"]);
+    // Another share has the first one's place from now on.
+    set(&tree.on_disk(), &[("private", share("private", None)), ("web", share("web", Some(WEB.uid)))]);
+    tree.fs.refresh().unwrap();
+    assert_eq!(names(handle), ["web"]);
+    assert_eq!(names(tree.fs.opendir_for(WEB, Ino::ROOT).unwrap()), ["web"]);
+    let admit = |name| tree.fs.admit(WEB, ino(&tree.fs, name).unwrap(), None, Want::Read);
+    assert!(admit("web").is_ok());
+    assert_eq!(kind(admit("private")), Kind::NotFound);
+}
