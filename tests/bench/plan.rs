@@ -24,7 +24,8 @@ pub struct Tool {
 /// A keynode whose mounting is timed.
 pub struct Growth {
     pub secrets: usize,
-    pub versions: usize,
+    /// How many of each, and whether the file is compacted.
+    pub versions: String,
     pub file: PathBuf,
     pub mount_point: PathBuf,
     pub mount: String,
@@ -60,7 +61,7 @@ impl Plan {
                 }
                 ["growth", secrets, versions, file, directory, command] => plan.growth.push(Growth {
                     secrets: secrets.parse()?,
-                    versions: versions.parse()?,
+                    versions: (*versions).to_owned(),
                     file: file.into(),
                     mount_point: directory.into(),
                     mount: (*command).to_owned(),
