@@ -8,6 +8,9 @@ use crate::error::{Error, Kind, Result};
 use crate::node::{LARGEST_VALUE, Locked, Session};
 use crate::time::Timestamp;
 
+/// Up to this size holes take as much memory, and room in the file, as data: a smaller limit holds for both.
+const HOLES: u64 = 64 << 20;
+
 /// The unsaved and the saved content of one session of writing.
 ///
 /// Until the first change there is no content here, the committed one counts. Sealing works on a shared reference;
@@ -270,6 +273,9 @@ impl Inner {
         if content.len().max(end) as u64 <= limit {
             self.data = None;
             return Ok(());
+        }
+        if limit < HOLES {
+            return Err(too_large(limit));
         }
         let fits = |data: u64| Some(data + bytes as u64).filter(|data| *data <= limit);
         // What is written may replace data: before it is refused, they are counted.

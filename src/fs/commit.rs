@@ -165,7 +165,7 @@ impl FileSystem {
                             latest.attributes.ctime,
                         );
                     }
-                    state.note_made(plan.id, before);
+                    state.note_made(plan.id, plan.unsaved.content.is_empty(), before);
                 }
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {
                     state.set_aside(aside, item.parent, before);
@@ -280,9 +280,9 @@ impl State {
     }
 
     /// Notes that a secret was made, if it does not go on with the history of an earlier one.
-    pub(super) fn note_made(&mut self, id: ItemId, before: &Snapshot) {
+    pub(super) fn note_made(&mut self, id: ItemId, empty: bool, before: &Snapshot) {
         if before.namespace().item(id).is_none() {
-            self.memory.made(id);
+            self.memory.made(id, empty);
         }
     }
 

@@ -77,8 +77,17 @@ pub(super) struct Memory {
     touched: HashMap<ItemId, Timestamp>,
     /// Names from which secrets were moved to scratch names, and where those went.
     aside: HashMap<(ItemId, Name), ItemId>,
-    /// Secrets that this mount made, and when the session that made them was last seen at work.
-    made: HashMap<ItemId, Instant>,
+    /// Secrets that this mount made.
+    made: HashMap<ItemId, Made>,
+}
+
+/// How a secret began.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    /// When the session that made it was last seen at work.
+    last: Instant,
+    /// Its first version holds nothing: it was made to have the name, and written later.
+    empty: bool,
 }
 
 /// Fields of an item's attributes that are to be set with the next transaction.
@@ -170,27 +179,27 @@ impl Memory {
         self.aside.remove(&(parent, name.clone()))
     }
 
-    /// Notes that a session of this mount has just made a secret.
-    pub(super) fn made(&mut self, id: ItemId) {
-        self.made.insert(id, Instant::now());
+    /// Notes that a session of this mount has just made a secret, perhaps an empty one.
+    pub(super) fn made(&mut self, id: ItemId, empty: bool) {
+        self.made.insert(id, Made { last: Instant::now(), empty });
     }
 
     /// Notes that a writer of a secret has just closed it.
     pub(super) fn written(&mut self, id: ItemId) {
-        if let Some(last) = self.made.get_mut(&id) {
-            *last = Instant::now();
+        if let Some(made) = self.made.get_mut(&id) {
+            made.last = Instant::now();
         }
     }
 
-    /// Whether this mount has made the secret just now.
-    pub(super) fn is_new(&self, id: ItemId) -> bool {
-        self.made.contains_key(&id)
+    /// Whether a secret with this many versions was made and written once, just now, by this mount.
+    pub(super) fn is_new(&self, id: ItemId, versions: u32) -> bool {
+        self.made.get(&id).is_some_and(|made| versions == 1 || (made.empty && versions == 2))
     }
 
     /// Forgets what was made a while ago and is not `open` any more, and directories that are gone.
     pub(super) fn age(&mut self, now: Instant, open: impl Fn(ItemId) -> bool, lives: impl Fn(ItemId) -> bool) {
         self.touched.retain(|id, _| lives(*id));
-        self.made.retain(|id, last| now.saturating_duration_since(*last) < WAIT || open(*id));
+        self.made.retain(|id, made| now.saturating_duration_since(made.last) < WAIT || open(*id));
     }
 
     /// Notes an attribute change of an item of the namespace.

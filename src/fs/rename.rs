@@ -13,7 +13,7 @@ use super::memory::Class;
 use super::state::State;
 use super::types::{Ino, RenameMode};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, Session, Snapshot};
+use crate::node::{Attributes, Content, ItemId, Locked, Name, SealedValue, SecretState, Session, Snapshot};
 use crate::time::Timestamp;
 
 /// The two ends of a rename.
@@ -45,7 +45,7 @@ struct Transfer {
     source: ItemId,
     /// Whether the source is in the namespace, or in memory alone.
     lasting: bool,
-    /// Whether all of its history is the session that just made it: it goes with the name.
+    /// Whether all of its history is that it was just made, and written once: it goes with the name.
     temporary: bool,
     attributes: Attributes,
     /// The id that gets the content: the replaced secret's, or a former one of the new name, or the source's own.
@@ -178,7 +178,7 @@ impl FileSystem {
                 if let Some(item) = state.memory.remove(transfer.source) {
                     state.memory.name_went(request.from, item.class);
                 }
-                state.note_made(transfer.id, before);
+                state.note_made(transfer.id, content.is_empty(), before);
                 if let Some(ino) = inode {
                     state.inodes.rebind(ino, Node::Item(transfer.id));
                 }
@@ -314,8 +314,11 @@ impl State {
             source,
             lasting,
             temporary: lasting
-                && self.memory.is_new(source)
-                && self.secret(source).is_ok_and(|secret| secret.head().is_some_and(|head| head.number == 1)),
+                && self
+                    .secret(source)
+                    .ok()
+                    .and_then(SecretState::head)
+                    .is_some_and(|head| self.memory.is_new(source, head.number)),
             attributes,
             id,
             overwrites: overwritten.is_some(),

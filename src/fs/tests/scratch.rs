@@ -15,6 +15,24 @@ fn sed_in_place_is_one_new_version() {
     assert_eq!(list(&tree.remounted(), ".versions"), ["a"]);
 }
 
+/// As mkstemp(3) and a later open do it: Emacs, among others.
+#[test]
+fn a_temporary_file_that_was_made_empty_leaves_nothing_behind() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    let (ino, handle) = tree.create("tmpXmkbz6");
+    tree.close(ino, handle);
+    tree.put("tmpXmkbz6", b"two");
+    tree.rename("tmpXmkbz6", "a").unwrap();
+    assert_eq!(tree.versions("a"), [b"one", b"two"]);
+    assert_eq!(list(&tree.remounted(), ".versions"), ["a"]);
+    // What was written twice is no temporary file.
+    tree.put("b", b"x");
+    tree.put("b", b"y");
+    tree.rename("b", "a").unwrap();
+    assert_eq!(list(&tree.remounted(), ".versions"), ["a", "b"]);
+}
+
 #[test]
 fn vim_saves_with_a_backup_and_the_history_goes_on() {
     let tree = Tree::new();

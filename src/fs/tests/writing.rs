@@ -161,7 +161,7 @@ fn beyond_the_limit_is_efbig_and_changes_nothing() {
     tree.fs.write(ino, 0, b"12345678").unwrap();
     assert_eq!(kind(tree.fs.write(ino, 8, b"9")), Kind::TooLarge);
     assert_eq!(kind(tree.fs.write(ino, u64::MAX, b"9")), Kind::TooLarge);
-    let huge = SetAttributes { size: Some((3 << 30) + 1), ..SetAttributes::default() };
+    let huge = SetAttributes { size: Some(9), ..SetAttributes::default() };
     assert_eq!(kind(tree.fs.setattr(ino, &huge)), Kind::TooLarge);
     tree.close(ino, handle);
     assert_eq!(tree.get("a"), b"12345678");
@@ -169,29 +169,29 @@ fn beyond_the_limit_is_efbig_and_changes_nothing() {
 
 #[test]
 fn holes_beyond_the_limit_are_no_data() {
-    const LIMIT: u64 = 1 << 20;
+    const LIMIT: u64 = 64 << 20;
     let tree = Tree::with(Options { max_size: LIMIT, ..Options::default() });
     let (ino, handle) = tree.create("a");
     let far = (2 << 30) + 1;
     tree.fs.write(ino, far, b"data").unwrap();
     assert_eq!(tree.fs.getattr(ino).unwrap().stat.size, far + 4);
     // As much data as anywhere, overwritten as often as one likes, but no more.
-    let piece = vec![b'x'; 64 << 10];
-    for n in (0..14).chain(0..14) {
-        tree.fs.write(ino, n << 20, &piece).unwrap();
+    let piece = vec![b'x'; 1 << 20];
+    for n in (0..62).chain(0..4) {
+        tree.fs.write(ino, n << 24, &piece).unwrap();
     }
     tree.fs.write(ino, 1 << 30, &piece).unwrap();
-    assert_eq!(kind(tree.fs.write(ino, 1 << 29, &piece)), Kind::TooLarge);
+    assert_eq!(kind(tree.fs.write(ino, (1 << 30) + (1 << 22), &piece)), Kind::TooLarge);
     assert_eq!(kind(tree.fs.write(ino, 3 << 30, b"9")), Kind::TooLarge);
     tree.close(ino, handle);
 
     let read = |offset, size| tree.fs.read(ino, offset, size).unwrap();
     assert_eq!(&*read(far - 1, 100), b"\0data");
-    assert!(read(1 << 29, 4096).iter().all(|byte| *byte == 0));
-    assert_eq!(&*read(13 << 20, 10), b"xxxxxxxxxx");
-    let size = SetAttributes { size: Some(LIMIT), ..SetAttributes::default() };
+    assert!(read((1 << 30) + (1 << 22), 4096).iter().all(|byte| *byte == 0));
+    assert_eq!(&*read(61 << 24, 10), b"xxxxxxxxxx");
+    let size = SetAttributes { size: Some(100), ..SetAttributes::default() };
     tree.fs.setattr(ino, &size).unwrap();
-    assert_eq!(tree.get("a").len() as u64, LIMIT);
+    assert_eq!(tree.get("a"), &piece[..100]);
 }
 
 #[test]
