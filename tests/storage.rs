@@ -8,9 +8,13 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::mount::{MountFlags, UnmountFlags};
 use support::{Bench, can_mount};
+
+/// One test at a time: a process that another one starts has open for a moment what is open here, and its close is a flush.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// Something mounted by the test, unmounted on drop.
 struct Place(PathBuf);
@@ -45,6 +49,7 @@ fn a_full_disk_loses_nothing() {
     if !can_mount() || !is_root() {
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let bench = Bench::new();
     fs::create_dir(bench.path("disk")).unwrap();
     rustix::mount::mount("none", bench.path("disk"), "tmpfs", MountFlags::empty(), Some(c"size=1536k")).unwrap();
@@ -105,6 +110,7 @@ fn what_cannot_be_written_is_mounted_read_only_and_says_so() {
     if !can_mount() {
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let bench = Bench::new();
     bench.put("a", "one");
     let said = is_read_only(&bench, bench.command(&["mount", "--read-only", "app.pk", "m"]), &bench.path("m"));

@@ -337,6 +337,7 @@ fn is_in_container(path: &str, id: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -401,6 +402,29 @@ mod tests {
         child.wait().unwrap();
         assert!(!callers.process(it).is(&sleeps), "it has ended");
         assert!(callers.process(it).is(&who("uid", b"4711")), "the kernel told its user");
+    }
+
+    #[test]
+    fn groups_are_those_of_the_moment() {
+        const SCRIPT: &str = "import os, sys\nfor line in sys.stdin: os.setgroups([int(line)]); print(flush=True)";
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: not root");
+            return;
+        }
+        let mut child = Command::new("python3");
+        let mut child = child.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut done, callers) = (BufReader::new(output).lines(), Callers::default());
+        let it = Caller { uid: 0, gid: 0, pid: child.id() };
+        for group in ["62001", "62002", "62001"] {
+            writeln!(input, "{group}").unwrap();
+            done.next().unwrap().unwrap();
+            for other in ["62001", "62002"] {
+                assert_eq!(callers.process(it).is(&who("gid", other.as_bytes())), other == group);
+            }
+        }
+        drop(input);
+        child.wait().unwrap();
     }
 
     #[test]

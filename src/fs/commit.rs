@@ -66,11 +66,10 @@ impl FileSystem {
     fn plan(&self, ino: Ino, buffer: &Buffer, occasion: Occasion) -> Result<Option<Plan>> {
         let (id, aside, snapshot, unsaved) = {
             let state = self.state.lock();
-            // Another writer has opened it meanwhile, and may have truncated it: that is for its own close to settle.
-            let occasion = match occasion {
-                Occasion::Release if state.inodes.get(ino)?.writers > 0 => Occasion::Flush,
-                occasion => occasion,
-            };
+            // Another writer has opened it meanwhile: what is there may be half of what that writes, for its own close to settle.
+            if occasion == Occasion::Release && state.inodes.get(ino)?.writers > 0 {
+                return Ok(None);
+            }
             let Some(id) = state.commits_to(ino)? else { return Ok(None) };
             if let Some(item) = state.memory.get(id) {
                 let due = match item.class {

@@ -205,10 +205,11 @@ impl FileSystem {
     pub(super) fn truncate(&self, ino: Ino, size: u64) -> Result<()> {
         let another = self.buffer(ino)?.opened();
         self.truncate_buffer(ino, size)?;
-        if !another && self.state.lock().inodes.get(ino)?.writers > 0 {
+        let others = self.state.lock().inodes.get(ino)?.writers > 0;
+        if !another && others {
             return Ok(());
         }
-        let saved = self.commit(ino, Occasion::Release);
+        let saved = self.commit(ino, if others { Occasion::Flush } else { Occasion::Release });
         self.state.lock().let_go(ino);
         saved
     }

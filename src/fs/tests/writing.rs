@@ -84,6 +84,20 @@ fn a_late_release_does_not_settle_the_truncation_of_the_next_open() {
 }
 
 #[test]
+fn a_late_release_does_not_save_half_of_what_the_next_one_writes() {
+    let tree = Tree::new();
+    tree.put("a", b"one");
+    let (ino, handle) = tree.open("a", true);
+    tree.fs.write(ino, 0, b"tw").unwrap();
+    // As of a release that found no other writer when it came.
+    tree.fs.commit(ino, buffer::Occasion::Release).unwrap();
+    assert_eq!(get(&tree.remounted(), "a").unwrap(), b"one");
+    tree.fs.write(ino, 2, b"o").unwrap();
+    tree.close(ino, handle);
+    assert_eq!(versions(&tree.remounted(), "a"), [b"one", b"two"]);
+}
+
+#[test]
 fn nothing_changed_means_no_commit() {
     let tree = Tree::new();
     tree.put("a", b"x");
