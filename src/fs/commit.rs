@@ -164,8 +164,8 @@ impl FileSystem {
                             latest.attributes.ctime,
                         );
                     }
-                    state.note_made(plan.id, plan.unsaved.content.is_empty(), before);
                 }
+                state.note_written(plan.id, before);
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {
                     state.set_aside(aside, item.parent, before);
                 }
@@ -278,10 +278,13 @@ impl State {
         })
     }
 
-    /// Notes that a secret was made, if it does not go on with the history of an earlier one.
-    pub(super) fn note_made(&mut self, id: ItemId, empty: bool, before: &Snapshot) {
-        if before.namespace().item(id).is_none() {
-            self.memory.made(id, empty);
+    /// Notes that a secret was made, if it does not go on with the history of an earlier one, or was only now written to.
+    pub(super) fn note_written(&mut self, id: ItemId, before: &Snapshot) {
+        let Some(item) = before.namespace().item(id) else { return self.memory.made(id) };
+        let empty = |secret: &SecretState| secret.size() == 0 && secret.head().is_some_and(|head| head.number == 1);
+        let more = || self.secret(id).ok().and_then(SecretState::head).is_some_and(|head| head.number == 2);
+        if item.secret().is_some_and(empty) && more() {
+            self.memory.filled(id);
         }
     }
 

@@ -86,8 +86,8 @@ pub(super) struct Memory {
 struct Made {
     /// When the session that made it was last seen at work.
     last: Instant,
-    /// Its first version holds nothing: it was made to have the name, and written later.
-    empty: bool,
+    /// Its first version was empty, to have the name, and it was written to by the second.
+    filled: bool,
 }
 
 /// Fields of an item's attributes that are to be set with the next transaction.
@@ -179,9 +179,16 @@ impl Memory {
         self.aside.remove(&(parent, name.clone()))
     }
 
-    /// Notes that a session of this mount has just made a secret, perhaps an empty one.
-    pub(super) fn made(&mut self, id: ItemId, empty: bool) {
-        self.made.insert(id, Made { last: Instant::now(), empty });
+    /// Notes that a session of this mount has just made a secret.
+    pub(super) fn made(&mut self, id: ItemId) {
+        self.made.insert(id, Made { last: Instant::now(), filled: false });
+    }
+
+    /// Notes that a secret whose only version was empty has another one now.
+    pub(super) fn filled(&mut self, id: ItemId) {
+        if let Some(made) = self.made.get_mut(&id) {
+            made.filled = true;
+        }
     }
 
     /// Notes that a writer of a secret has just closed it.
@@ -193,7 +200,7 @@ impl Memory {
 
     /// Whether a secret with this many versions was made and written once, just now, by this mount.
     pub(super) fn is_new(&self, id: ItemId, versions: u32) -> bool {
-        self.made.get(&id).is_some_and(|made| versions == 1 || (made.empty && versions == 2))
+        self.made.get(&id).is_some_and(|made| versions == 1 || (made.filled && versions == 2))
     }
 
     /// Forgets what was made a while ago and is not `open` any more, and directories that are gone.

@@ -178,7 +178,7 @@ impl FileSystem {
                 if let Some(item) = state.memory.remove(transfer.source) {
                     state.memory.name_went(request.from, item.class);
                 }
-                state.note_made(transfer.id, content.is_empty(), before);
+                state.note_written(transfer.id, before);
                 if let Some(ino) = inode {
                     state.inodes.rebind(ino, Node::Item(transfer.id));
                 }

@@ -346,7 +346,7 @@ impl Reference {
         if let Some(own) = own
             && own != to.unwrap()
             && !self.secrets[own].old
-            && self.secrets[own].versions.len() == 1
+            && self.was_written_once(own)
         {
             // It was written for this.
             self.former.retain(|(_, former)| *former != own);
@@ -354,6 +354,15 @@ impl Reference {
         (self.files[file].secret, self.files[file].lasting) = (to, true);
         self.add_version(to.unwrap(), session, content);
         self.let_go(file);
+    }
+
+    /// Perhaps after it was made to have the name, empty.
+    fn was_written_once(&self, secret: usize) -> bool {
+        match self.secrets[secret].versions.as_slice() {
+            [_] => true,
+            [(_, first), _] => first.is_empty(),
+            _ => false,
+        }
     }
 
     fn exchange(&mut self, from: &str, to: &str) -> bool {
