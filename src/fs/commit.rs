@@ -156,14 +156,11 @@ impl FileSystem {
             },
             |state, (), before| {
                 buffer.saved(&plan.unsaved);
-                if let Some(latest) = item_id.and_then(|id| state.memory.remove(id)) {
-                    if let Some(item) = item.as_ref().filter(|item| item.attributes != latest.attributes) {
-                        state.memory.change(
-                            plan.id,
-                            difference(item.attributes, latest.attributes),
-                            latest.attributes.ctime,
-                        );
-                    }
+                if let Some(latest) = item_id.and_then(|id| state.memory.remove(id))
+                    && let Some(item) = item.as_ref().filter(|item| item.attributes != latest.attributes)
+                {
+                    let change = difference(item.attributes, latest.attributes);
+                    state.memory.change(plan.id, change, latest.attributes.ctime);
                 }
                 state.note_written(plan.id, before);
                 if let (Some(aside), Some(item)) = (&plan.aside, &item) {

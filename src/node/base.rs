@@ -3,6 +3,7 @@
 //! Opening a keynode looks at each line of the checkpoint only long enough to know whose it is; an item is made of its
 //! lines when it is first asked for. The lines are the node's own, under its signature; `fsck` reads them all.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,12 +12,15 @@ use imbl::OrdMap;
 use log::error;
 
 use super::change::Change;
-use super::directory::{Text, line, lines};
+use super::directory::{Text, line};
 use super::id::ItemId;
 use super::name::{ItemPath, Name};
 use super::namespace::{Content, Head, Item, Namespace, SecretState};
 use super::quote::unquote;
 use crate::error::{Error, Result};
+
+/// What the line of a secret and that of its name have on average, at least; only memory depends on it.
+const SHORT: usize = 90;
 
 /// A checkpoint's lines and where to find what in them.
 #[derive(Default)]
@@ -39,8 +43,8 @@ struct Row {
     at: u32,
     /// Its first name in `names`, or its place in `directories`.
     place: Place,
-    /// Where the line of a secret's head starts.
-    head: Option<u32>,
+    /// Whether it is a secret, which has a head.
+    secret: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,9 @@ impl Namespace {
     /// [`crate::error::Kind::Damaged`]: they are not what [`Text::of`] gives.
     pub(super) fn load(text: Text, heads: Vec<u8>) -> Result<Self> {
         let mut reader = Reader::default();
+        let lines = text.len() / SHORT;
+        reader.base.rows.reserve(lines / 2);
+        reader.base.names.reserve(lines / 2);
         for (at, line) in text.lines() {
             reader.line(at, line).ok_or_else(|| wrong(line))?;
         }
@@ -102,9 +109,7 @@ impl Reader {
             b"name" => self.linked(at, rest),
             b"secret" | b"symlink" | b"fifo" | b"socket" => {
                 let id = ItemId::from_hex(rest.get(..32)?)?;
-                // Whether a secret has a head is seen at the end; until then its line's own place marks it.
-                let head = (word == b"secret").then_some(at);
-                self.base.rows.push(Row { id, at, place: Place::Nameless, head });
+                self.base.rows.push(Row { id, at, place: Place::Nameless, secret: word == b"secret" });
                 Some(())
             }
             b"directory" => match Change::parse(line).ok()? {
@@ -143,7 +148,7 @@ impl Reader {
         }
         self.last.clear();
         self.base.directories.push(Directory { id, name, names: next..next, subdirectories: Vec::new() });
-        self.base.rows.push(Row { id, at, place: Place::Directory(number), head: None });
+        self.base.rows.push(Row { id, at, place: Place::Directory(number), secret: false });
         Some(())
     }
 
@@ -193,20 +198,12 @@ impl Reader {
         if !distinct || base.directories.is_empty() {
             return None;
         }
-        let mut head_lines = lines(&heads);
-        let mut secrets = 0;
-        for row in &mut base.rows {
-            if row.head.is_some() {
-                let (at, line) = head_lines.next()?;
-                (ItemId::from_hex(line.get(..32)?)? == row.id).then_some(())?;
-                row.head = Some(at);
-                secrets += usize::from(row.place != Place::Nameless);
-            } else if row.place == Place::Nameless {
-                return None;
-            }
-        }
-        head_lines.next().is_none().then_some(())?;
-        drop(head_lines);
+        let secrets = base.rows.iter().filter(|row| row.secret);
+        let (all, named) =
+            secrets.fold((0, 0), |(all, named), row| (all + 1, named + usize::from(row.place != Place::Nameless)));
+        // One line each; which is whose is seen when it is asked for.
+        (memchr::memchr_iter(b'\n', &heads).count() == all).then_some(())?;
+        base.rows.iter().all(|row| row.secret || row.place != Place::Nameless).then_some(())?;
         let linked = |id: &ItemId| {
             let row = base.row(*id)?;
             matches!(base.rows[row].place, Place::Name(_)).then_some(())
@@ -221,7 +218,7 @@ impl Reader {
         (base.text, base.heads) = (text, heads);
         // Everything starts there, so it is read at once.
         base.get(ItemId::ROOT)?;
-        Some(Namespace::of(base, former, secrets))
+        Some(Namespace::of(base, former, named))
     }
 }
 
@@ -266,8 +263,7 @@ impl Base {
                 (attributes, Content::Directory(self.children(directory)?))
             }
             Change::Secret { attributes, secret, .. } => {
-                let (id, head) = Head::parse(line(&self.heads, row.head?)?).ok()?;
-                (id == row.id).then_some(())?;
+                let head = self.head(row.id)?;
                 (attributes, Content::Secret(SecretState { line: secret, head: Some(head) }))
             }
             Change::Symlink { attributes, target, .. } => (attributes, Content::Symlink(target)),
@@ -276,6 +272,23 @@ impl Base {
             _ => return None,
         };
         Some(Item { id: row.id, attributes, content, names: self.names_of(row)?, subdirectories })
+    }
+
+    /// The head of a secret, from the lines that are in the order of the ids.
+    fn head(&self, id: ItemId) -> Option<Head> {
+        let wanted = id.to_string();
+        let (mut from, mut to) = (0, self.heads.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let start = memchr::memrchr(b'\n', &self.heads[from..middle]).map_or(from, |newline| from + newline + 1);
+            let found = line(&self.heads, u32::try_from(start).ok()?)?;
+            match found.get(..32)?.cmp(wanted.as_bytes()) {
+                Ordering::Less => from = start + found.len() + 1,
+                Ordering::Equal => return Head::parse(found).ok().filter(|(of, _)| *of == id).map(|(_, head)| head),
+                Ordering::Greater => to = start,
+            }
+        }
+        None
     }
 
     fn children(&self, directory: &Directory) -> Option<OrdMap<Name, ItemId>> {

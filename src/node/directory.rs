@@ -61,6 +61,11 @@ impl Text {
         Some(Self { parts: all, len })
     }
 
+    /// Bytes of all lines.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
     /// The text of each part.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.parts.iter().map(|part| part.text.as_slice())
