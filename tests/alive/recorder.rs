@@ -48,17 +48,31 @@ impl Recorder {
         Self { inotify: inotify.into(), names }
     }
 
-    /// All events until one of this name comes. Hidden names are told as `HIDDEN`.
+    /// The next events, so many of them at least. Hidden names are told as `HIDDEN`.
+    pub fn next(&mut self, count: usize) -> Vec<String> {
+        let mut events = Vec::new();
+        self.collect(&mut events, |events, _| events.len() >= count);
+        events
+    }
+
+    /// All events until one of this name comes.
     pub fn until(&mut self, last: &str) -> Vec<String> {
-        let (deadline, mut events) = (Instant::now() + PATIENCE, Vec::new());
-        loop {
+        let mut events = Vec::new();
+        self.collect(&mut events, |_, name| name == Some(last));
+        events
+    }
+
+    /// Adds events until it is enough, which is asked before each event with its name, and after those that came together.
+    fn collect(&mut self, events: &mut Vec<String>, enough: impl Fn(&[String], Option<&str>) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !enough(events, None) {
             let left = deadline.saturating_duration_since(Instant::now());
             let left = Timespec { tv_sec: left.as_secs().try_into().unwrap(), tv_nsec: left.subsec_nanos().into() };
             let arrived = poll(&mut [PollFd::new(&self.inotify, PollFlags::IN)], Some(&left)).unwrap();
-            assert!(arrived > 0, "{last} was not heard of, only {events:#?}");
+            assert!(arrived > 0, "more was expected than {events:#?}");
             for (watched, flags, name) in self.read() {
-                if name == last {
-                    return events;
+                if enough(&[], Some(&name)) {
+                    return;
                 }
                 let hidden = name.starts_with(".new-");
                 let name = if hidden { "HIDDEN" } else { &name };
