@@ -20,7 +20,7 @@ const DATA_MAX: usize = 1 << 30;
 ///
 /// They are wiped on drop, on shrinking and when they move on growing. A value of 32 bytes costs 32 bytes of memory
 /// (and this handle); beyond 16 KiB it has pages of its own, which are given back on drop. An empty one allocates
-/// nothing. Beyond 64 MiB, long runs of zeros to which nobody writes take no memory. As with `Vec`, the process ends when
+/// nothing. Beyond 80 MiB, long runs of zeros to which nobody writes take no memory. As with `Vec`, the process ends when
 /// the machine has no memory left.
 ///
 /// A forked child does not have this memory: whoever daemonizes does so before unlocking.
@@ -144,7 +144,7 @@ impl Locked {
         }
     }
 
-    /// Reads to the end. Room is made for `expected` bytes at first. Long runs of zeros beyond the first 64 MiB take no
+    /// Reads to the end. Room is made for `expected` bytes at first. Long runs of zeros beyond the first 80 MiB take no
     /// memory.
     ///
     /// # Errors

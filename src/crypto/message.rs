@@ -85,7 +85,7 @@ pub fn seal(node: &NodeKey, place: &str, data: &[u8], padding: Padding) -> Resul
 /// Opens a message, with its session key if that is known, which costs no public-key operation, else by the node's key.
 ///
 /// Nothing is returned before the whole message is verified. It takes as much memory as there is data
-/// (at most 1 GiB, long runs of zeros beyond 64 MiB aside), and about 1 MiB.
+/// (at most 1 GiB, long runs of zeros beyond 80 MiB aside), and about 1 MiB.
 ///
 /// # Errors
 ///

@@ -17,8 +17,9 @@ const LARGEST_SLOT: usize = 16 * 1024;
 const CLASSES: usize = 10;
 const CHUNK: usize = 64 * 1024;
 const PAGE: usize = 4096;
-/// Blocks beyond this size may have holes: memory is taken, and locked, where something is written.
-pub(super) const HOLES: usize = 64 << 20;
+/// Blocks beyond this size may have holes: memory is taken, and locked, where something is written. A message with a value
+/// of 64 MiB, the usual limit, is below it.
+pub(super) const HOLES: usize = 80 << 20;
 
 /// The slots of one size.
 struct Class {
