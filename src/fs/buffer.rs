@@ -266,18 +266,19 @@ impl Inner {
         Arc::make_mut(self.content.get_or_insert_default())
     }
 
-    /// Whether this many bytes may be written, where the content then ends here at least: beyond the limit there may be
-    /// holes, but no more data.
+    /// Whether this many bytes may be written that end here. Within the limit they always may; beyond it there may be holes,
+    /// but no more data.
     fn make_room(&mut self, bytes: usize, end: usize, limit: u64) -> Result<()> {
         let content = self.content.get_or_insert_default();
-        if content.len().max(end) as u64 <= limit {
-            self.data = None;
+        let more = |data: u64| data + bytes as u64;
+        if end as u64 <= limit {
+            self.data = self.data.map(more).filter(|_| content.len() as u64 > limit);
             return Ok(());
         }
         if limit < HOLES {
             return Err(too_large(limit));
         }
-        let fits = |data: u64| Some(data + bytes as u64).filter(|data| *data <= limit);
+        let fits = |data: u64| Some(more(data)).filter(|data| *data <= limit);
         // What is written may replace data: before it is refused, they are counted.
         let data = self.data.and_then(fits).or_else(|| fits(content.data() as u64)).ok_or_else(|| too_large(limit))?;
         self.data = Some(data);

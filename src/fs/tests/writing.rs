@@ -182,6 +182,22 @@ fn beyond_the_limit_is_efbig_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_larger_than_the_limit_can_be_changed_within_it_and_shortened() {
+    let tree = Tree::new();
+    tree.put("a", b"more than eight");
+    let options = Options { max_size: 8, ..Options::default() };
+    let tree = Tree { fs: FileSystem::new(tree.keynode.clone(), options), ..tree };
+    let (ino, handle) = tree.open("a", false);
+    tree.fs.write(ino, 0, b"less").unwrap();
+    assert_eq!(kind(tree.fs.write(ino, 8, b"9")), Kind::TooLarge);
+    let size = |size| SetAttributes { size: Some(size), ..SetAttributes::default() };
+    assert_eq!(kind(tree.fs.setattr(ino, &size(20))), Kind::TooLarge);
+    tree.fs.setattr(ino, &size(7)).unwrap();
+    tree.close(ino, handle);
+    assert_eq!(tree.get("a"), b"less th");
+}
+
+#[test]
 fn holes_beyond_the_limit_are_no_data() {
     const LIMIT: u64 = 64 << 20;
     let tree = Tree::with(Options { max_size: LIMIT, ..Options::default() });
