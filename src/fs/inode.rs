@@ -49,13 +49,15 @@ pub(super) struct Inode {
     /// Open handles, and how many of them may write.
     pub(super) opens: u32,
     pub(super) writers: u32,
+    /// Calls that are changing the content just now.
+    pub(super) changing: u32,
     /// The content while it is being written or waits in memory.
     pub(super) buffer: Option<Arc<Buffer>>,
 }
 
 impl Inode {
     fn is_unused(&self) -> bool {
-        self.lookups == 0 && self.opens == 0 && self.buffer.is_none()
+        self.lookups == 0 && self.opens == 0 && self.changing == 0 && self.buffer.is_none()
     }
 }
 
@@ -146,7 +148,7 @@ impl Inodes {
         let Some(key) = node.key() else { return Ino(0) };
         let ino = self.number(&key);
         if let Entry::Vacant(free) = self.by_number.entry(ino) {
-            free.insert(Inode { node: node.clone(), lookups: 0, opens: 0, writers: 0, buffer: None });
+            free.insert(Inode { node: node.clone(), lookups: 0, opens: 0, writers: 0, changing: 0, buffer: None });
             self.by_key.insert(key, ino);
         }
         ino

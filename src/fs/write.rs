@@ -1,5 +1,6 @@
 //! Creating, opening and writing files.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -126,7 +127,10 @@ impl FileSystem {
         if size > self.options.max_size {
             return Err(too_large(self.options.max_size));
         }
-        if self.getattr(ino)?.stat.size < size { self.truncate_buffer(ino, size) } else { self.date(ino) }
+        if self.getattr(ino)?.stat.size >= size {
+            return self.date(ino);
+        }
+        self.buffer(ino)?.truncate(size, self.options.max_size, false, || self.committed(ino))
     }
 
     /// Makes zeros of bytes, as `FALLOC_FL_PUNCH_HOLE` does; the size stays.
@@ -203,23 +207,18 @@ impl FileSystem {
 
     /// Sets the size of a file; durable at return where nobody has it open for writing, as far as is known.
     pub(super) fn truncate(&self, ino: Ino, size: u64) -> Result<()> {
-        let another = self.buffer(ino)?.opened();
-        self.truncate_buffer(ino, size)?;
+        let buffer = self.buffer(ino)?;
+        let another = buffer.opened();
+        buffer.truncate(size, self.options.max_size, false, || self.committed(ino))?;
         let others = self.state.lock().inodes.get(ino)?.writers > 0;
         if !another && others {
             return Ok(());
         }
-        let saved = self.commit(ino, if others { Occasion::Flush } else { Occasion::Release });
-        self.state.lock().let_go(ino);
-        saved
-    }
-
-    fn truncate_buffer(&self, ino: Ino, size: u64) -> Result<()> {
-        self.buffer(ino)?.truncate(size, self.options.max_size, false, || self.committed(ino))
+        self.commit(ino, if others { Occasion::Flush } else { Occasion::Release })
     }
 
     /// The buffer of an inode that is about to be changed.
-    fn buffer(&self, ino: Ino) -> Result<Arc<Buffer>> {
+    fn buffer(&self, ino: Ino) -> Result<Changing<'_>> {
         let mut state = self.state.lock();
         let inode = state.inodes.get_mut(ino)?;
         if matches!(inode.node, Node::Place(_)) {
@@ -228,7 +227,9 @@ impl FileSystem {
         self.writable()?;
         // A page of a mapping may be written back after the last close: that is a session of its own, which the
         // background work commits.
-        Ok(inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone())
+        inode.changing += 1;
+        let buffer = inode.buffer.get_or_insert_with(|| Arc::new(Buffer::over_committed())).clone();
+        Ok(Changing { fs: self, ino, buffer })
     }
 
     /// The content below the buffer.
@@ -242,6 +243,31 @@ impl FileSystem {
         let directory = self.state.lock().changeable(parent, name)?;
         self.writable()?;
         Ok((directory, writer))
+    }
+}
+
+/// The buffer of an inode while it is changed: until then no close, of which the kernel may tell late, takes it away.
+struct Changing<'a> {
+    fs: &'a FileSystem,
+    ino: Ino,
+    buffer: Arc<Buffer>,
+}
+
+impl Deref for Changing<'_> {
+    type Target = Buffer;
+
+    fn deref(&self) -> &Buffer {
+        &self.buffer
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        let mut state = self.fs.state.lock();
+        if let Ok(inode) = state.inodes.get_mut(self.ino) {
+            inode.changing -= 1;
+            state.let_go(self.ino);
+        }
     }
 }
 
@@ -292,7 +318,7 @@ impl State {
     /// Frees what a closed file needs no longer.
     pub(super) fn let_go(&mut self, ino: Ino) {
         let Ok(inode) = self.inodes.get_mut(ino) else { return };
-        if inode.writers == 0 {
+        if inode.writers == 0 && inode.changing == 0 {
             let dispensable = match (&inode.node, &inode.buffer) {
                 (Node::Item(id), Some(buffer)) => self.memory.get(*id).is_none() && buffer.is_clean(),
                 (Node::Detached(detached), Some(buffer)) => {

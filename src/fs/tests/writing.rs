@@ -55,6 +55,30 @@ fn who_truncates_after_a_close_is_another_session_even_before_the_release() {
 }
 
 #[test]
+fn what_is_truncated_while_the_last_release_comes_is_not_lost() {
+    // It has to decrypt what there was, which takes time.
+    let tree = Tree::with(Options { cache_bytes: 0, ..Options::default() });
+    tree.put("a", &[b'x'; 400]);
+    for size in (200..400).rev() {
+        let (ino, handle) = tree.open("a", false);
+        tree.fs.flush(ino).unwrap();
+        let both = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                // Earlier and later, from one round to the next.
+                (0..size % 50 * 200).for_each(|_| std::hint::spin_loop());
+                tree.fs.release(handle).unwrap();
+            });
+            both.wait();
+            tree.fs.setattr(ino, &SetAttributes { size: Some(size), ..SetAttributes::default() }).unwrap();
+        });
+        assert_eq!(tree.get("a").len() as u64, size);
+    }
+    assert_eq!(tree.versions("a").len(), 201);
+}
+
+#[test]
 fn what_was_closed_before_a_rename_is_a_version_of_its_own() {
     let tree = Tree::new();
     tree.put("b", b"old");
