@@ -32,11 +32,28 @@ struct File {
 /// saved and somebody has closed it.
 struct Buffer {
     session: usize,
+    /// Whether the session has changed anything: if not, the content is of one that is over.
+    changed: bool,
     content: Option<String>,
     unsaved: bool,
     /// The unsaved changes are those of `O_CREAT` and `O_TRUNC` alone.
     by_open: bool,
     closed: bool,
+}
+
+impl Buffer {
+    fn new(session: usize) -> Self {
+        Self { session, changed: false, content: None, unsaved: false, by_open: false, closed: false }
+    }
+
+    /// Where whoever wrote last has closed the file, what comes is another session.
+    fn another(&mut self, session: usize) -> bool {
+        let another = std::mem::take(&mut self.closed);
+        if another {
+            (self.session, self.changed) = (session, false);
+        }
+        another
+    }
 }
 
 /// When something is committed.
@@ -170,15 +187,14 @@ impl Reference {
             None => return None,
         };
         self.sessions += 1;
-        let new = Buffer { session: self.sessions, content: None, unsaved: false, by_open: false, closed: false };
+        let new = Buffer::new(self.sessions);
         let size = self.content(file).len();
         let inode = &mut self.files[file];
         inode.writers += 1;
         let buffer = inode.buffer.get_or_insert(new);
-        if std::mem::take(&mut buffer.closed) {
-            buffer.session = self.sessions;
-        }
+        buffer.another(self.sessions);
         if truncate && size > 0 {
+            buffer.changed = true;
             buffer.by_open |= !buffer.unsaved;
             buffer.content = Some(String::new());
             buffer.unsaved = true;
@@ -192,8 +208,9 @@ impl Reference {
         let secret = former.filter(|former| self.named(*former).is_none());
         let secret = secret.unwrap_or_else(|| self.new_secret());
         self.sessions += 1;
-        let (session, content) = (self.sessions, Some(String::new()));
-        let buffer = Some(Buffer { session, content, unsaved: true, by_open: true, closed: false });
+        let content = Some(String::new());
+        let buffer =
+            Some(Buffer { changed: true, content, unsaved: true, by_open: true, ..Buffer::new(self.sessions) });
         self.files.push(File { secret: Some(secret), lasting: false, writers: 0, buffer });
         let file = self.files.len() - 1;
         self.tree.insert(path.into(), Entry::File(file));
@@ -220,10 +237,9 @@ impl Reference {
 
     fn change(&mut self, file: usize, content: Vec<u8>) -> bool {
         self.sessions += 1;
-        let new = Buffer { session: self.sessions, content: None, unsaved: false, by_open: false, closed: false };
-        let buffer = self.files[file].buffer.get_or_insert(new);
+        let buffer = self.files[file].buffer.get_or_insert(Buffer::new(self.sessions));
         buffer.content = Some(String::from_utf8(content).unwrap());
-        (buffer.unsaved, buffer.by_open, buffer.closed) = (true, false, false);
+        (buffer.changed, buffer.unsaved, buffer.by_open, buffer.closed) = (true, true, false, false);
         true
     }
 
@@ -235,11 +251,8 @@ impl Reference {
         self.sessions += 1;
         let session = self.sessions;
         let mut own = self.files[file].writers == 0;
-        if let Some(buffer) = &mut self.files[file].buffer
-            && buffer.closed
-        {
-            buffer.session = session;
-            own = true;
+        if let Some(buffer) = &mut self.files[file].buffer {
+            own |= buffer.another(session);
         }
         self.resize(file, size);
         if own {
@@ -338,7 +351,7 @@ impl Reference {
         let session = match &mut self.files[file].buffer {
             Some(buffer) if buffer.content.is_some() => {
                 (buffer.unsaved, buffer.by_open) = (false, false);
-                buffer.session
+                if buffer.changed { buffer.session } else { self.sessions }
             }
             _ => self.sessions,
         };

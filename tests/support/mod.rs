@@ -244,9 +244,9 @@ impl Drop for Served {
     }
 }
 
-/// Waits until something holds that no descriptor tells of.
+/// Waits until something holds that no descriptor tells of. Of a busy machine with a slow disk it asks little.
 pub fn eventually(what: &str, holds: impl Fn() -> bool) {
-    within(Duration::from_secs(5), what, holds);
+    within(Duration::from_secs(30), what, holds);
 }
 
 /// As [`eventually`], for what may take longer.
