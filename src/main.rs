@@ -1,5 +1,7 @@
 //! The `pkfs` command.
 
+mod openssl;
+
 use std::process::ExitCode;
 
 /// Whatever is freed is wiped before: copies of secrets that libraries make on the heap do not stay.
@@ -9,5 +11,10 @@ static ALLOCATOR: pkfs::crypto::memory::WipingAllocator = pkfs::crypto::memory::
 fn main() -> ExitCode {
     pkfs::crypto::memory::keep_some_freed_memory();
     pkfs::crypto::process::harden_process();
+    // SAFETY: no thread has been started yet.
+    #[allow(unsafe_code)]
+    unsafe {
+        pkfs::crypto::process::read_in_small_steps();
+    }
     pkfs::cli::run(std::env::args_os())
 }

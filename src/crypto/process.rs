@@ -1,6 +1,10 @@
 //! What the whole process does so that its memory does not leak.
 
+use std::env;
+use std::io;
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use sequoia_openpgp::parse::buffered_reader::Generic;
 
 /// Forbids core dumps, and lets no process of the same user attach or read this one's memory (root still can).
 /// Called once, before any secret is read. What the kernel does not allow is logged.
@@ -11,6 +15,26 @@ pub fn harden_process() {
     if let Err(error) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
         log::warn!("a crash of pkfs may leave a core dump: {error}");
     }
+}
+
+/// How many bytes the `OpenPGP` library reads ahead, in each of the layers of a message.
+const STEP: &str = "4096";
+
+/// Lets the `OpenPGP` library take its buffers in pages: most messages are smaller than one, and a buffer of its usual size,
+/// which has to be cleared before and after, takes longer than what it is for.
+///
+/// # Safety
+///
+/// The process has one thread, as when it starts: the library takes the size from its environment.
+#[allow(unsafe_code)]
+pub unsafe fn read_in_small_steps() {
+    const VARIABLE: &str = "SEQUOIA_BUFFERED_READER_BUFFER";
+    // SAFETY: nobody else reads or changes the environment, the caller promises.
+    unsafe { env::set_var(VARIABLE, STEP) };
+    // The first reader asks, for all that follow.
+    drop(Generic::<_, ()>::new(io::empty(), None));
+    // SAFETY: as before. Programs that this one runs do not find it.
+    unsafe { env::remove_var(VARIABLE) };
 }
 
 #[cfg(test)]
