@@ -14,16 +14,13 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
 use call::{Bed, Call, any_call};
 use reference::{Histories, History, Reference};
+use support::search::Search;
 use support::{Bench, Mount, can_mount, eventually};
 
-/// How long new sequences are tried, unless `PKFS_MODEL_SECONDS` says otherwise.
-const BUDGET: Duration = Duration::from_secs(15);
-/// How long a failing one is made shorter, in milliseconds.
-const SHRINKING: u32 = 40_000;
 /// The most calls in one sequence.
 const LONGEST: usize = 40;
 /// For so long a new secret counts as its maker's temporary file, if it is moved over another one: ten seconds, less
@@ -122,17 +119,9 @@ fn versions_are_those_that_the_semantics_promise() {
     let bench = Bench::new();
     let mount = Some(bench.mount(&[]));
     let ground = RefCell::new(Ground { bench, mount, made: 0, prepared: Vec::new(), tried: Vec::new() });
-    let began = Instant::now();
-    let config = Config {
-        cases: 10,
-        max_shrink_time: SHRINKING,
-        max_shrink_iters: 100_000,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    while began.elapsed() < budget() {
+    for mut runner in Search::new() {
         let sequences = (any::<bool>(), vec(any_call(), 1..LONGEST));
-        match TestRunner::new(config.clone()).run(&sequences, |(old, calls)| ground.borrow_mut().compare(old, &calls)) {
+        match runner.run(&sequences, |(old, calls)| ground.borrow_mut().compare(old, &calls)) {
             Ok(()) => {}
             Err(TestError::Fail(reason, (old, calls))) => panic!("{reason}\nold: {old}\n{}", listed(&calls)),
             Err(error) => panic!("{error}"),
@@ -146,11 +135,6 @@ fn versions_are_those_that_the_semantics_promise() {
             panic!("after a new mount, {difference}\n{}", listed(calls));
         }
     }
-}
-
-fn budget() -> Duration {
-    let seconds = std::env::var("PKFS_MODEL_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    seconds.map_or(BUDGET, Duration::from_secs)
 }
 
 fn listed(calls: &[Call]) -> String {

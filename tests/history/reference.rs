@@ -35,15 +35,22 @@ struct Buffer {
     /// Whether the session has changed anything: if not, the content is of one that is over.
     changed: bool,
     content: Option<String>,
-    unsaved: bool,
-    /// The unsaved changes are those of `O_CREAT` and `O_TRUNC` alone.
-    by_open: bool,
+    unsaved: Unsaved,
     closed: bool,
+}
+
+/// What of a buffer is not committed.
+#[derive(Clone, Copy, PartialEq)]
+enum Unsaved {
+    Nothing,
+    /// What `O_CREAT` and `O_TRUNC` do.
+    Opening,
+    Writing,
 }
 
 impl Buffer {
     fn new(session: usize) -> Self {
-        Self { session, changed: false, content: None, unsaved: false, by_open: false, closed: false }
+        Self { session, changed: false, content: None, unsaved: Unsaved::Nothing, closed: false }
     }
 
     /// Where whoever wrote last has closed the file, what comes is another session.
@@ -195,9 +202,10 @@ impl Reference {
         buffer.another(self.sessions);
         if truncate && size > 0 {
             buffer.changed = true;
-            buffer.by_open |= !buffer.unsaved;
             buffer.content = Some(String::new());
-            buffer.unsaved = true;
+            if buffer.unsaved == Unsaved::Nothing {
+                buffer.unsaved = Unsaved::Opening;
+            }
         }
         Some(file)
     }
@@ -209,8 +217,7 @@ impl Reference {
         let secret = secret.unwrap_or_else(|| self.new_secret());
         self.sessions += 1;
         let content = Some(String::new());
-        let buffer =
-            Some(Buffer { changed: true, content, unsaved: true, by_open: true, ..Buffer::new(self.sessions) });
+        let buffer = Some(Buffer { changed: true, content, unsaved: Unsaved::Opening, ..Buffer::new(self.sessions) });
         self.files.push(File { secret: Some(secret), lasting: false, writers: 0, buffer });
         let file = self.files.len() - 1;
         self.tree.insert(path.into(), Entry::File(file));
@@ -239,7 +246,7 @@ impl Reference {
         self.sessions += 1;
         let buffer = self.files[file].buffer.get_or_insert(Buffer::new(self.sessions));
         buffer.content = Some(String::from_utf8(content).unwrap());
-        (buffer.changed, buffer.unsaved, buffer.by_open, buffer.closed) = (true, true, false, false);
+        (buffer.changed, buffer.unsaved, buffer.closed) = (true, Unsaved::Writing, false);
         true
     }
 
@@ -265,11 +272,11 @@ impl Reference {
     fn close(&mut self, file: usize) -> bool {
         self.commit(file, Occasion::Flush);
         if let Some(buffer) = &mut self.files[file].buffer {
-            buffer.closed = !buffer.unsaved;
+            buffer.closed = buffer.unsaved == Unsaved::Nothing;
         }
         self.files[file].writers -= 1;
         if self.files[file].writers == 0 {
-            if self.files[file].buffer.as_ref().is_some_and(|buffer| buffer.unsaved) {
+            if self.files[file].buffer.as_ref().is_some_and(|buffer| buffer.unsaved != Unsaved::Nothing) {
                 self.released.push(file);
             }
             self.commit(file, Occasion::Release);
@@ -280,7 +287,7 @@ impl Reference {
 
     fn let_go(&mut self, file: usize) {
         let inode = &mut self.files[file];
-        if inode.writers == 0 && inode.buffer.as_ref().is_some_and(|buffer| !buffer.unsaved) {
+        if inode.writers == 0 && inode.buffer.as_ref().is_some_and(|buffer| buffer.unsaved == Unsaved::Nothing) {
             inode.buffer = None;
         }
     }
@@ -288,10 +295,10 @@ impl Reference {
     fn commit(&mut self, file: usize, occasion: Occasion) -> bool {
         let inode = &mut self.files[file];
         let (Some(secret), Some(buffer)) = (inode.secret, &mut inode.buffer) else { return true };
-        if !buffer.unsaved || (occasion == Occasion::Flush && buffer.by_open) {
+        if buffer.unsaved == Unsaved::Nothing || (occasion == Occasion::Flush && buffer.unsaved == Unsaved::Opening) {
             return true;
         }
-        (buffer.unsaved, buffer.by_open) = (false, false);
+        buffer.unsaved = Unsaved::Nothing;
         inode.lasting = true;
         let (session, content) = (buffer.session, buffer.content.clone().unwrap());
         self.add_version(secret, session, content);
@@ -350,7 +357,7 @@ impl Reference {
         let content = self.content(file);
         let session = match &mut self.files[file].buffer {
             Some(buffer) if buffer.content.is_some() => {
-                (buffer.unsaved, buffer.by_open) = (false, false);
+                buffer.unsaved = Unsaved::Nothing;
                 if buffer.changed { buffer.session } else { self.sessions }
             }
             _ => self.sessions,

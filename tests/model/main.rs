@@ -11,19 +11,15 @@ use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{TestCaseError, TestError};
 
 use call::{Call, any_call};
+use support::search::Search;
 use support::{Bench, can_mount};
 use tree::{Dump, Tree};
 
-/// How long new sequences are tried, unless `PKFS_MODEL_SECONDS` says otherwise.
-const BUDGET: Duration = Duration::from_secs(15);
-/// How long a failing one is made shorter, in milliseconds.
-const SHRINKING: u32 = 40_000;
 /// The most calls in one sequence.
 const LONGEST: usize = 60;
 
@@ -35,16 +31,9 @@ fn a_mount_answers_as_a_plain_directory_does() {
     let bench = Bench::new();
     let plain = plain_directory();
     let mount = bench.mount(&["-o", "suid"]);
-    let (began, tried) = (Instant::now(), RefCell::new(Vec::new()));
-    let config = Config {
-        cases: 10,
-        max_shrink_time: SHRINKING,
-        max_shrink_iters: 100_000,
-        failure_persistence: None,
-        ..Config::default()
-    };
-    while began.elapsed() < budget() {
-        let outcome = TestRunner::new(config.clone()).run(&vec(any_call(), 1..LONGEST), |calls| {
+    let tried = RefCell::new(Vec::new());
+    for mut runner in Search::new() {
+        let outcome = runner.run(&vec(any_call(), 1..LONGEST), |calls| {
             tried.borrow_mut().push(calls.clone());
             compare(&mount.path(""), plain.path(), tried.borrow().len(), &calls)
         });
@@ -77,11 +66,6 @@ fn listed(calls: &[Call]) -> String {
 fn difference(ours: &Dump, theirs: &Dump) -> Option<String> {
     let path = ours.keys().chain(theirs.keys()).find(|path| ours.get(*path) != theirs.get(*path))?;
     Some(format!(", {path}\n mount: {:?}\n plain: {:?}", ours.get(path), theirs.get(path)))
-}
-
-fn budget() -> Duration {
-    let seconds = std::env::var("PKFS_MODEL_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    seconds.map_or(BUDGET, Duration::from_secs)
 }
 
 /// In memory where there is such a file system, so that no time is lost.

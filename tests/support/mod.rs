@@ -1,6 +1,8 @@
 //! A keynode in a directory of its own, mounted by the real program or in this process.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it")]
 
+pub mod search;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
