@@ -11,10 +11,13 @@ fn shares_and_rules_come_back_as_they_were_given() {
     assert!(done.err.contains("did you mean web/tls?"), "{}", done.err);
     bench.k(&["share", "remove", "a.pk", "web", "web/tlss"]).ok();
     assert_eq!(bench.k(&["share", "show", "a.pk", "web"]).ok(), "db\nweb/tls\n");
-    bench.k(&["share", "allow", "a.pk", "web", "--user", "www-data"]).ok();
+    let first = bench.k(&["share", "allow", "a.pk", "web", "--user", "www-data"]);
+    assert!(first.err.contains("until it is mounted anew"), "{}", first.err);
     let narrow =
         ["share", "allow", "a.pk", "web", "--uid", "7", "--exe", "/bin/a b", "--until", "2027-01-31", "--write"];
-    bench.k(&narrow).ok();
+    let second = bench.k(&narrow);
+    assert_eq!(second.err, "");
+    second.ok();
     let rules = "web\tuser=www-data\tread\t\nweb\tuid=7 exe=/bin/a b\twrite\t2027-01-31T23:59:59.999999999Z\n";
     assert_eq!(bench.k(&["share", "rules", "a.pk"]).ok(), rules);
     bench.k(&["share", "allow", "a.pk", "web", "--user", "www-data", "--write"]).ok();

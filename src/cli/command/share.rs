@@ -161,10 +161,14 @@ impl ShareArgs {
         let keynode = context.open(&self.keynode.keynode, Access::Write)?;
         let mut transaction = keynode.begin()?;
         let mut shares = transaction.shares()?;
+        let ruled = shares.has_rules();
         edit(&mut shares, &self.name)?;
         note_missing(context, transaction.namespace(), paths);
         transaction.set_shares(&shares, what, &self.name)?;
         transaction.commit()?;
+        if shares.has_rules() && !ruled {
+            context.note("this is the first rule: a mount from before it goes on without, until it is mounted anew");
+        }
         Ok(DONE)
     }
 }
