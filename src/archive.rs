@@ -16,6 +16,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `oid`, `object`, `tree` | git's object names, objects and trees |
+//! | `zlib` | their compressed form |
 //! | `member`, `template` | names and headers of tar members, the fixed texts |
 //! | `pack`, `index`, `packed_refs` | reading the compacted base |
 //! | `window`, `scan`, `view` | from a file to what is in it |
@@ -51,6 +52,7 @@ mod tests;
 mod tree;
 mod view;
 mod window;
+mod zlib;
 
 pub use access::unwritable;
 pub use batch::Batch;

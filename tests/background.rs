@@ -29,7 +29,7 @@ fn what_goes_wrong_in_the_background_is_in_the_systems_log() {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("dev")).unwrap();
     let socket = UnixDatagram::bind(bench.path("socket")).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let pkfs = bench.command(&[]);
     let mut shell = Command::new("unshare");
     shell.args(["--mount", "sh", "-c", SCRIPT]).current_dir(bench.path("")).env("PKFS", pkfs.get_program());

@@ -2,12 +2,10 @@
 //!
 //! Formats: git's `gitformat-loose(5)` and `git-hash-object(1)`.
 
-use std::io::Write as _;
-
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, Decompress, FlushDecompress, Status};
+use flate2::Compression;
 use sha1collisiondetection::{Output, Sha1CD};
 
+use super::zlib::{deflate, inflate};
 use super::{MAX_OBJECT, Oid};
 use crate::error::{Error, Result};
 
@@ -109,57 +107,8 @@ pub(super) fn compression(kind: ObjectKind) -> Compression {
 }
 
 fn encode_with(kind: ObjectKind, data: &[u8], level: Compression) -> Result<Vec<u8>> {
-    let mut out = ZlibEncoder::new(Vec::with_capacity(data.len() + 64), level);
-    write!(out, "{} {}\0", kind.word(), data.len())
-        .and_then(|()| out.write_all(data))
-        .and_then(|()| out.finish())
-        .map_err(|e| Error::damaged("cannot compress an object").because(e))
-}
-
-/// Inflates a zlib stream piece by piece: `next` gives the following compressed bytes, none at their end.
-/// Stops at the stream's end; more than `limit` bytes are an error. Returns the bytes and how much was consumed.
-/// Room is made for `expected` bytes at first, which the caller bounds by what the file can hold.
-pub(super) fn inflate(
-    limit: u64,
-    expected: u64,
-    mut next: impl FnMut(u64) -> Result<Vec<u8>>,
-) -> Result<(Vec<u8>, u64)> {
-    let wrong = |what: &str| Error::damaged(format!("its compressed data {what}"));
-    let mut stream = Decompress::new(true);
-    // One more, so that the end is seen without growing.
-    let mut out: Vec<u8> = Vec::with_capacity(usize::try_from(expected + 1).unwrap_or_default());
-    loop {
-        let input = next(stream.total_in())?;
-        let last = input.is_empty();
-        let mut used = 0;
-        loop {
-            let before = (stream.total_in(), out.len());
-            if out.len() == out.capacity() {
-                out.reserve(out.len().clamp(1024, 1 << 20));
-            }
-            let rest = input.get(used..).unwrap_or_default();
-            let status = stream
-                .decompress_vec(rest, &mut out, FlushDecompress::None)
-                .map_err(|e| wrong("is damaged").because(e))?;
-            used += usize::try_from(stream.total_in() - before.0).unwrap_or(usize::MAX);
-            if u64::try_from(out.len()).unwrap_or(u64::MAX) > limit {
-                return Err(wrong("is larger than it says"));
-            }
-            if status == Status::StreamEnd {
-                return Ok((out, stream.total_in()));
-            }
-            let moved = (stream.total_in(), out.len()) != before;
-            if used >= input.len() && out.len() < out.capacity() || !moved && out.len() < out.capacity() {
-                break;
-            }
-        }
-        if last {
-            return Err(wrong("ends too early"));
-        }
-        if used < input.len() {
-            return Err(wrong("is damaged"));
-        }
-    }
+    let header = format!("{} {}\0", kind.word(), data.len());
+    deflate(level, &[header.as_bytes(), data], Vec::new())
 }
 
 /// Reads what [`encode_loose`] writes: a file of this size, given as pieces as for [`inflate`].

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::index::Index;
-use super::object::inflate;
 use super::window::read_range;
+use super::zlib::inflate;
 use super::{MAX_OBJECT, Object, ObjectKind, Oid};
 use crate::error::{Error, Kind, Result};
 

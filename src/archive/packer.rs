@@ -6,7 +6,6 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use flate2::Crc;
-use flate2::write::ZlibEncoder;
 use sha1collisiondetection::Sha1CD;
 
 use super::index::IndexEntry;
@@ -14,6 +13,7 @@ use super::object::{commit_links, compression, finish, hash_object};
 use super::pack::{self, TRAILER};
 use super::view::View;
 use super::window::read_range;
+use super::zlib::deflate;
 use super::{NewObject, Object, ObjectKind, Oid, parse_tree};
 use crate::error::{Error, Result};
 
@@ -116,10 +116,7 @@ pub(super) fn write_pack(out: &File, at: u64, source: &Source<'_>, objects: &[Oi
 
 fn encode_entry(object: &Object) -> Result<Vec<u8>> {
     let header = pack::entry_header(object.kind, object.data.len() as u64);
-    let mut out = ZlibEncoder::new(header, compression(object.kind));
-    io::Write::write_all(&mut out, &object.data)
-        .and_then(|()| out.finish())
-        .map_err(|e| Error::damaged("cannot compress an object").because(e))
+    deflate(compression(object.kind), &[&object.data], header)
 }
 
 /// Writes in large pieces and sums up.

@@ -288,7 +288,7 @@ fn tail() {
     let (said, lines) = mpsc::channel();
     let output = BufReader::new(tail.stdout.take().unwrap());
     std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| said.send(line).unwrap()));
-    let heard = || lines.recv_timeout(Duration::from_secs(10)).unwrap();
+    let heard = || lines.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(heard(), "one");
     for value in ["two", "three"] {
         outside.put("log", &format!("{value}\n"));

@@ -91,7 +91,7 @@ pub fn sees_its_share_alone(place: &Place, container: &mut Container, uid: u32) 
     }
     // Rotated outside, it is new inside without a restart.
     place.bench.put("web/one", "rotated");
-    let (mut now, deadline) = (String::new(), std::time::Instant::now() + std::time::Duration::from_secs(10));
+    let (mut now, deadline) = (String::new(), std::time::Instant::now() + std::time::Duration::from_secs(30));
     while now != "rotated" {
         assert!(std::time::Instant::now() < deadline, "{now}");
         now = container.ask("cat web/one");
