@@ -177,18 +177,19 @@ pub(super) fn parse_header(block: &Block, at: u64) -> Found {
         return Found::Zero;
     }
     let field = |from: usize, len: usize| block.get(from..from + len).unwrap_or_default();
-    let sum: u64 = block.iter().map(|b| u64::from(*b)).sum::<u64>()
-        - field(148, 8).iter().map(|b| u64::from(*b)).sum::<u64>()
-        + 8 * u64::from(b' ');
-    if octal(field(148, 8)) != Some(sum) || field(257, 8) != b"ustar\x0000" {
+    let sum = |bytes: &[u8]| bytes.iter().map(|b| u32::from(*b)).sum::<u32>();
+    let expected = sum(block) - sum(field(148, 8)) + 8 * u32::from(b' ');
+    if octal(field(148, 8)) != Some(expected.into()) || field(257, 8) != b"ustar\x0000" {
         return Found::Broken;
     }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned();
-    let path = text(field(0, 100));
+    let path = String::from_utf8_lossy(field(0, 100).split(|b| *b == 0).next().unwrap_or_default());
+    // All of them at once, which is faster than to stop at the first.
+    let empty = |bytes: &[u8]| bytes.iter().fold(0, |all, b| all | b) == 0;
     let file = matches!(field(156, 1), b"0");
     let known = Name::parse(&path).filter(|name| {
         (if name.is_directory() { field(156, 1) == b"5" } else { file })
-            && field(157, 100).iter().chain(field(345, 155)).all(|b| *b == 0)
+            && empty(field(157, 100))
+            && empty(field(345, 155))
     });
     match (known, octal(field(124, 12)).or_else(|| large(field(124, 12)))) {
         (Some(name), Some(size)) if size == 0 || !name.is_directory() => Found::Member(Member { name, at, size }),
