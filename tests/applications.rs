@@ -55,8 +55,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Ok(None) = self.process.try_wait() {
-            // All of these servers take it for "at once".
-            let _ = kill_process(Pid::from_child(&self.process), Signal::INT);
+            // All of these servers take the first for "at once", unless they were started by a process that ignores it.
+            for signal in [Signal::INT, Signal::TERM] {
+                let _ = kill_process(Pid::from_child(&self.process), signal);
+            }
             let _ = self.process.wait();
         }
     }
