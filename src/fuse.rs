@@ -37,6 +37,7 @@ mod xattr;
 pub use alone::{leave, own_namespace};
 pub use guard::REQUESTS;
 pub use options::MountOptions;
-pub use serve::serve;
+pub use serve::{Usable, serve};
+pub use signals::Signal;
 pub use unmount::{Unmounting, clear_dead, unmount};
 pub use why::why;

@@ -16,7 +16,7 @@
 //! | [`crypto`] | `OpenPGP` messages, signatures, unlock slots, locked memory |
 //! | [`archive`] | the file: tar members, git objects and refs, append, compact |
 //!
-//! [`error`] and [`time`] serve all of them.
+//! [`error`] and [`time`] serve all of them; `program` is about those that this one starts.
 
 pub mod archive;
 pub mod cli;
@@ -26,4 +26,5 @@ pub mod fs;
 pub mod fuse;
 pub mod hex;
 pub mod node;
+mod program;
 pub mod time;

@@ -6,6 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use crate::fuse::Usable;
+
 /// Tells that the service ends when it is dropped.
 #[derive(Debug)]
 pub(super) struct Running(());
@@ -15,6 +17,8 @@ pub(super) fn ready() -> Running {
     tell("READY=1\nSTATUS=mounted");
     Running(())
 }
+
+impl Usable for Running {}
 
 impl Drop for Running {
     fn drop(&mut self) {

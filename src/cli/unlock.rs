@@ -119,7 +119,14 @@ fn with_files(
 ) -> Result<Option<NodeKey>> {
     let passphrase = passphrase_file.map(|p| prompt::passphrase_file(&p)).transpose()?;
     match (key, passphrase) {
-        (Some(path), passphrase) => with_key_file(sealed, &path, passphrase, false).map(Some),
+        (Some(path), Some(passphrase)) => with_key_file(sealed, &path, Some(passphrase.clone()), false)
+            .or_else(|wrong| {
+                // It is the key's, or the keynode's own.
+                let opened = sealed.unlock_with_passphrase(&passphrase);
+                opened.map_err(|e| if e.kind() == Kind::Damaged { e } else { wrong })
+            })
+            .map(Some),
+        (Some(path), None) => with_key_file(sealed, &path, None, false).map(Some),
         (None, Some(passphrase)) => sealed.unlock_with_passphrase(&passphrase).map(Some),
         (None, None) => Ok(None),
     }

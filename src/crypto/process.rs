@@ -6,9 +6,12 @@ use std::io;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use sequoia_openpgp::parse::buffered_reader::Generic;
 
-/// Forbids core dumps, and lets no process of the same user attach or read this one's memory (root still can).
-/// Called once, before any secret is read. What the kernel does not allow is logged.
+use crate::program::survive_file_limits;
+
+/// Forbids core dumps, lets no process of the same user attach or read this one's memory (root still can), and has a file
+/// that may grow no further be an error. Called once, before any secret is read. What the kernel does not allow is logged.
 pub fn harden_process() {
+    survive_file_limits();
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         log::warn!("other processes of this user may read pkfs's memory: {error}");
     }

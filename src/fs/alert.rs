@@ -10,6 +10,7 @@ use log::warn;
 
 use super::audit::Record;
 use crate::error::{Error, Kind, Result};
+use crate::program::with_signals;
 
 /// So many run at once; what comes meanwhile is left out, and said.
 const RUNNING: usize = 8;
@@ -67,7 +68,7 @@ fn run(rings: &Receiver<Ring>) {
 
 fn start(ring: &Ring) -> std::io::Result<Child> {
     let Ring { share, command, record } = ring;
-    Command::new("/bin/sh")
+    with_signals(&mut Command::new("/bin/sh"))
         .args(["-c", command])
         .current_dir("/")
         .env_remove("PKFS_KEY")

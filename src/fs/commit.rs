@@ -193,12 +193,14 @@ impl FileSystem {
         Ok(Begun { transaction, showing })
     }
 
-    /// What is missing is not what the caller named, but the keynode.
+    /// What is missing, or is no keynode, is not what the caller named, but the keynode's file.
     fn not_a_name(&self, error: Error) -> Error {
-        if error.kind() != Kind::NotFound {
-            return error;
-        }
-        Error::new(Kind::Failed, format!("{} is gone", self.keynode.path().display()))
+        let what = match error.kind() {
+            Kind::NotFound => "is gone",
+            Kind::Invalid | Kind::IsDirectory | Kind::NotDirectory => "is something else now",
+            _ => return error,
+        };
+        Error::new(Kind::Failed, format!("{} {what}", self.keynode.path().display()))
             .hint("put it back, and what was written is saved; what was verified before can still be read")
             .because(error)
     }

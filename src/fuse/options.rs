@@ -124,10 +124,9 @@ impl MountOptions {
                 let umask = u32::from_str_radix(value, 8).ok().filter(|umask| *umask <= 0o777);
                 self.umask = Some(umask.ok_or_else(|| bad(word, "an octal number up to 777"))?);
             }
-            ("fsname", Some(value)) => value.clone_into(&mut self.fs_name),
             _ => {
                 return Err(Error::new(Kind::Usage, format!("unknown mount option {word}")).hint(
-                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, xattr, cache=, max_size=, uid=, gid=, umask=, fsname=",
+                    "known are ro, rw, allow_other, suid, dev, exec, no_page_cache, xattr, cache=, max_size=, uid=, gid=, umask=",
                 ));
             }
         }

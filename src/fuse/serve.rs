@@ -18,7 +18,7 @@ use super::MountOptions;
 use super::adapter::Adapter;
 use super::expire::Kernel;
 use super::own_mount::Own;
-use super::signals::Signals;
+use super::signals::{Signal, Signals};
 use super::unmount::{detach, device, is_mounted};
 use super::{tell, watch};
 use crate::error::{Error, Kind, Result};
@@ -31,24 +31,38 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Attributes and scratch files wait no longer than this, and what is due is looked for as often.
 const BEAT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
+/// What lives as long as a mount can be used.
+pub trait Usable {
+    /// Takes a signal that ends the mount otherwise.
+    fn takes(&self, _signal: Signal) -> bool {
+        false
+    }
+}
+
+impl Usable for () {}
+
 /// Mounts a keynode and answers requests until it is unmounted, or SIGINT, SIGTERM or SIGHUP arrives. `ready` is called
 /// once the directory can be used; what it returns is dropped once it cannot be any more. What waits in memory is on disk at return.
 ///
 /// # Errors
 /// The mount point cannot be mounted on; at the end, what could not be committed.
-pub fn serve<R>(
+pub fn serve<U: Usable>(
     keynode: Arc<Keynode>,
     mount_point: &Path,
     options: MountOptions,
-    ready: impl FnOnce() -> R + Send,
+    ready: impl FnOnce() -> U + Send,
 ) -> Result<()> {
     let mount_point = mount_point.canonicalize().map_err(|error| Error::io("mount on", mount_point, error))?;
     if is_mounted(&mount_point) {
         return Err(Error::new(Kind::Exists, format!("a keynode is mounted on {} already", mount_point.display()))
             .hint(format!("pkfs umount {}", mount_point.display())));
     }
-    let signals = Signals::block()?;
     let file = keynode.path().to_owned();
+    if file.canonicalize().is_ok_and(|file| file.starts_with(&mount_point)) {
+        return Err(Error::new(Kind::Invalid, format!("{} would hide its own keynode", mount_point.display()))
+            .hint("mount it on another directory"));
+    }
+    let signals = Signals::block()?;
     let mut options = options;
     options.read_only |= keynode.read_only().is_some();
     if options.fs_name.is_empty() {
@@ -89,7 +103,7 @@ pub fn serve<R>(
     spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended))?;
     let usable = ready();
     info!("{}: mounted", mounted.mount_point.display());
-    mounted.attend();
+    mounted.attend(&usable);
     drop(usable);
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
     match outcome.try_recv() {
@@ -141,7 +155,7 @@ impl Drop for Mounted {
 
 impl Mounted {
     /// Does what is due without requests, until the session has ended or a signal has ended it.
-    fn attend(&mut self) {
+    fn attend(&mut self, usable: &impl Usable) {
         let mut deadline: Option<Instant> = None;
         let mut trouble = self.trouble();
         loop {
@@ -152,9 +166,9 @@ impl Mounted {
                 return;
             }
             let signal = self.signals.take();
-            if let (Some(libc::SIGHUP), Some(audit)) = (signal, &self.audit) {
+            if let (Some(libc::SIGHUP), Some(audit)) = (signal.map(|signal| signal.number), &self.audit) {
                 audit.reopen();
-            } else if signal.is_some() && deadline.is_none() {
+            } else if signal.is_some_and(|signal| !usable.takes(signal)) && deadline.is_none() {
                 info!("{}: unmounting", self.mount_point.display());
                 self.unmount();
                 deadline = Some(Instant::now() + PATIENCE);

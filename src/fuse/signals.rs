@@ -6,6 +6,16 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::{io, ptr};
 
 use crate::error::{Error, Kind, Result};
+use crate::program::ENDING;
+
+/// A signal that has arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// The kernel sent it, as for Ctrl-C: to all processes that run in the foreground of a terminal.
+    pub by_terminal: bool,
+}
 
 /// While this lives, the signals that end a mount do not end the process; they make the descriptor readable.
 ///
@@ -25,7 +35,7 @@ impl Signals {
         // signal numbers, and pthread_sigmask reads it and initialises `before` when it returns 0.
         let before = unsafe {
             libc::sigemptyset(set.as_mut_ptr());
-            for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            for signal in ENDING {
                 libc::sigaddset(set.as_mut_ptr(), signal);
             }
             match libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) {
@@ -43,12 +53,13 @@ impl Signals {
         Ok(Self { descriptor, before })
     }
 
-    /// Takes one signal that has arrived: its number.
-    pub(super) fn take(&self) -> Option<i32> {
+    /// Takes one signal that has arrived.
+    pub(super) fn take(&self) -> Option<Signal> {
         let mut info = [0; size_of::<libc::signalfd_siginfo>()];
         rustix::io::read(&self.descriptor, &mut info).ok().filter(|read| *read > 0)?;
-        // The structure begins with the number.
-        info.first_chunk().and_then(|number| i32::try_from(u32::from_ne_bytes(*number)).ok())
+        // The structure begins with ssi_signo, ssi_errno and ssi_code, of four bytes each.
+        let field = |n: usize| info.get(4 * n..)?.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes));
+        Some(Signal { number: field(0)?, by_terminal: field(2)? == libc::SI_KERNEL })
     }
 }
 

@@ -2,17 +2,24 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::{Error, Kind, Result};
 
-/// The ioctl on a mount's root that commits everything that waits in memory: `_IO('p', 1)`.
-pub(super) const SETTLE: u32 = 0x7001;
+/// The ioctl on a mount's root that commits everything that waits in memory, and tells the number of the process that
+/// serves it: `_IOR('p', 1, __u32)`.
+pub(super) const SETTLE: u32 = 0x8004_7001;
+
+/// How long a process that has nothing left to serve may take to end.
+const ENDING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// The type of our mounts in the kernel's list.
 const FILE_SYSTEM: &[u8] = b"fuse.pkfs";
@@ -31,7 +38,8 @@ pub enum Unmounting {
     Forced,
 }
 
-/// Unmounts a keynode; what waits in the mount's memory is on disk before.
+/// Unmounts a keynode; what waits in the mount's memory is on disk before. Where nobody uses it any more, its process has
+/// ended at return, so that what the keynode lies on can be taken away.
 ///
 /// # Errors
 /// `NotFound` if no keynode is mounted there; for a busy mount, who holds it; what could not be committed.
@@ -53,10 +61,12 @@ pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
         // What is in use goes out of sight as well: nobody waits for those who use it.
         Unmounting::Forced => (UnmountFlags::FORCE | UnmountFlags::DETACH, &["-u", "-z"]),
     };
-    if how != Unmounting::Forced {
-        settle(&path)?;
+    let server = if how == Unmounting::Forced { None } else { settle(&path)? };
+    unmount_with(&path, flags, arguments)?;
+    if let (Unmounting::Whole, Some(server)) = (how, server) {
+        let _ = poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&ENDING));
     }
-    unmount_with(&path, flags, arguments)
+    Ok(())
 }
 
 /// Takes away the mount that a dead pkfs left behind: nothing answers there any more. Does nothing anywhere else.
@@ -103,27 +113,33 @@ pub(super) fn device(path: &Path) -> Option<Vec<u8>> {
     topmost(&mounts, path).filter(|mount| mount.kind == FILE_SYSTEM).map(|mount| mount.device.to_vec())
 }
 
-/// Asks the mount to commit what waits. A mount whose process is gone has nothing to commit.
-fn settle(path: &Path) -> Result<()> {
-    let root = match File::open(path) {
-        Ok(root) => root,
-        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => return Ok(()),
-        // Those who may not look may not unmount either: the kernel says so.
-        Err(_) => return Ok(()),
-    };
+/// Asks the mount to commit what waits, and which process serves it. A mount whose process is gone has nothing to commit.
+fn settle(path: &Path) -> Result<Option<OwnedFd>> {
+    // Those who may not look may not unmount either: the kernel says so.
+    let Ok(root) = File::open(path) else { return Ok(None) };
     match ioctl(&root) {
+        Ok(pid) => Ok(server(pid)),
         // Who may not ask for it may not unmount either.
-        Ok(()) | Err(Errno::NOTCONN | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(()),
+        Err(Errno::NOTCONN | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(error) => Err(Error::io("save what was written to", path, error.into())
             .hint("the mount's log says what is wrong; it stays mounted")),
     }
 }
 
 #[allow(unsafe_code)]
-fn ioctl(root: &File) -> rustix::io::Result<()> {
-    // SAFETY: the command has neither an argument nor a result, so no memory is touched; another file system than ours
+fn ioctl(root: &File) -> rustix::io::Result<u32> {
+    // SAFETY: the command has no argument and a result of this size, as its number says; another file system than ours
     // refuses it.
-    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::NoArg::<{ SETTLE as rustix::ioctl::Opcode }>::new()) }
+    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::Getter::<{ SETTLE as rustix::ioctl::Opcode }, u32>::new()) }
+}
+
+/// A process that can be waited for. Seen from another pid namespace it may be another one, and it may be this one.
+fn server(pid: u32) -> Option<OwnedFd> {
+    let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    let ours = program(&pid.to_string()).is_some_and(|it| Some(it) == program("self"));
+    (ours && pid != std::process::id()).then_some(process)
 }
 
 fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {

@@ -75,6 +75,74 @@ fn a_mount_that_cannot_be_made_says_why() {
     bench.k(&["mount", "a.pk", "m", "-o", "ro,cache=x"]).fails(2);
     bench.run(&["mount", "a.pk", "m", "--key", "pw"]).fails(3);
     bench.run(&["mount", "a.pk", "m"]).fails(3);
+    // Other commands find the file by the mount's source.
+    bench.k(&["mount", "a.pk", "m", "-o", "fsname=b.pk"]).fails(2);
+    assert!(bench.k(&["mount", "a.pk", "."]).fails(1).contains("would hide its own keynode"));
+}
+
+/// Runs a script with the program as `$PKFS`, and its own mounts.
+fn script(bench: &Bench, script: &str) -> crate::support::Done {
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", "unshare", "--mount", "sh", "-ec", script]).env("PKFS", env!("CARGO_BIN_EXE_pkfs"));
+    bench.surround(&mut command);
+    command.output().unwrap().into()
+}
+
+#[test]
+fn after_unmounting_nothing_of_the_keynode_is_in_use() {
+    if !possible() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let stick = "mkdir m stick; mount -t tmpfs none stick; cp a.pk stick; \
+        $PKFS mount stick/a.pk m --key a.key; echo value >m/x; $PKFS umount m; umount stick";
+    script(&bench, stick).ok();
+}
+
+#[test]
+fn a_limit_of_file_sizes_does_not_end_a_mount() {
+    if !possible() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "x"], "1").ok();
+    let limited = "mkdir m; (ulimit -f 200; $PKFS mount a.pk m --key a.key); \
+        ! head -c 300000 /dev/urandom >m/big; cat m/x; $PKFS umount m --force";
+    assert_eq!(script(&bench, limited).ok(), "1");
+}
+
+#[test]
+fn what_is_no_keynode_any_more_cannot_be_saved_to() {
+    if !possible() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let replaced = "mkdir m; $PKFS mount a.pk m --key a.key; mv a.pk kept; mkdir a.pk; \
+        dd if=/dev/zero of=m/new bs=1 count=1 conv=fsync 2>&1 | grep -o 'Input/output error' | sort -u; \
+        rmdir a.pk; mv kept a.pk; cat m/new | wc -c; $PKFS umount m";
+    assert_eq!(script(&bench, replaced).ok(), "Input/output error\n1\n");
+}
+
+#[test]
+fn a_command_that_is_run_hears_signals() {
+    if !possible() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "x"], "still there").ok();
+    let run = |command: &str| {
+        let steps = format!(
+            "mkfifo begun; $PKFS run a.pk --key a.key -- sh -c '{command}' & cat begun; kill -TERM $!; wait $!"
+        );
+        let done = script(&bench, &steps);
+        fs::remove_file(bench.path("begun")).unwrap();
+        done
+    };
+    run("echo >begun; exec sleep 50").fails(128 + libc::SIGTERM);
+    let trapped = run("trap \"cat \\$PKFS_DIR/x; exit 5\" TERM; echo >begun; while :; do sleep 0.1; done");
+    assert!(trapped.out.ends_with("still there"), "{}", trapped.out);
+    trapped.fails(5);
+    bench.run(&["run", "a.pk", "--key", "a.key", "--", "nonesuch"]).fails(127);
 }
 
 #[test]

@@ -61,6 +61,9 @@ fn every_source_unlocks() {
     }
     // What is not given on the command line is tried in turn.
     let mut command = bench.command(&["ls", "a.pk"]);
+    let both = command.env("PKFS_PASSPHRASE_FILE", "pw").env("PKFS_KEY", "none").output().unwrap();
+    crate::support::Done::from(both).ok();
+    let mut command = bench.command(&["ls", "a.pk"]);
     command.env("PKFS_PASSPHRASE_FILE", "none").env("CREDENTIALS_DIRECTORY", bench.path("credentials"));
     fs::copy(bench.path("a.key"), bench.path("credentials/pkfs.key")).unwrap();
     let done: crate::support::Done = command.output().unwrap().into();
@@ -139,6 +142,11 @@ fn slots_come_and_go() {
     bench.k(&["slot", "add", "a.pk"]).fails(2);
     bench.k(&["slot", "remove", "a.pk", "none"]).fails(5);
     assert!(bench.k(&["slot", "remove", "a.pk", "passphrase"]).fails(1).contains("--key-out"));
+    // With a second name, the file cannot be rewritten: the key that was written out first goes again.
+    std::fs::hard_link(bench.path("a.pk"), bench.path("second.pk")).unwrap();
+    bench.k(&["slot", "remove", "a.pk", "passphrase", "--key-out", "b.key"]).fails(6);
+    assert!(!bench.path("b.key").exists());
+    std::fs::remove_file(bench.path("second.pk")).unwrap();
     bench.k(&["slot", "remove", "a.pk", "passphrase", "--key-out", "b.key"]).ok();
     assert_eq!(bench.run(&["slot", "list", "a.pk", "--json"]).ok(), "[]\n");
     bench.run(&["ls", "a.pk", "--key", "b.key"]).ok();

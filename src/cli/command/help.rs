@@ -118,7 +118,6 @@ Options (-o):
   max_size=SIZE     how much data a secret may have, holes aside [64M]
   uid=N, gid=N      shown as owner and group of everything
   umask=MODE        permission bits to hide
-  fsname=TEXT       shown as the source, instead of the keynode's path
 ",
     ),
     (

@@ -11,7 +11,7 @@ use super::super::exit::DONE;
 use super::super::keynode::Target;
 use super::super::{notify, quantity, rules_file, verbosity};
 use crate::error::{Error, Kind, Result};
-use crate::fuse::{self, MountOptions, Unmounting, daemon};
+use crate::fuse::{self, MountOptions, Unmounting, Usable, daemon};
 use crate::node::ShareName;
 
 /// Mount a keynode as a directory
@@ -111,12 +111,12 @@ impl Mount {
     }
 
     /// Unlocks and serves: in the background, all of this happens in the process that stays.
-    fn serve<R>(
+    fn serve<U: Usable>(
         &self,
         context: &Context,
         target: &Target,
         mut options: MountOptions,
-        ready: impl FnOnce() -> R + Send,
+        ready: impl FnOnce() -> U + Send,
     ) -> Result<()> {
         let access = if options.read_only { Access::Read } else { Access::Write };
         let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(target, access)?));

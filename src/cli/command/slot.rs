@@ -157,8 +157,12 @@ impl Remove {
             }
             None => {}
         }
-        keynode.remove_slot(&self.name)?;
-        Ok(DONE)
+        let removed = keynode.remove_slot(&self.name);
+        if let (Err(_), Some(path)) = (&removed, &self.key_out) {
+            // The slot still opens it.
+            let _ = fs::remove_file(path);
+        }
+        removed.map(|()| DONE)
     }
 }
 
