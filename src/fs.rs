@@ -52,6 +52,7 @@ mod changes;
 mod commit;
 mod content;
 mod differences;
+mod digests;
 mod errno;
 mod events;
 mod handle;

@@ -61,7 +61,7 @@ pub use name::{ItemPath, Name};
 pub use namespace::{Content, Head, Item, Namespace, SecretState, Walk};
 pub use quote::{quote, quoted, unquote};
 pub use repair::{RepairReport, repair};
-pub use share::{Condition, Rule, Share, ShareName, Shares};
+pub use share::{Condition, MOST_SHARES, Rule, Share, ShareName, Shares};
 pub use slot::{SealedKeynode, Slot};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;

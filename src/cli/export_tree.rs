@@ -19,6 +19,8 @@ use crate::node::{Attributes, ItemPath, Name};
 /// A tree being written.
 pub(super) struct TreeSink {
     path: PathBuf,
+    /// The top directory was made for this.
+    made: bool,
     top: OwnedFd,
     /// The directory that the last thing was made in: most often the next goes there too.
     last: Option<(ItemPath, OwnedFd)>,
@@ -34,22 +36,23 @@ impl TreeSink {
     /// It cannot be made, is not empty, or others may look into it and not `force`.
     pub(super) fn create(path: &Path, force: bool) -> Result<Self> {
         let io = |e| Error::io("make the directory", path, e);
-        match DirBuilder::new().mode(0o700).create(path) {
+        let made = match DirBuilder::new().mode(0o700).create(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 let mut entries = fs::read_dir(path).map_err(io)?;
                 if entries.next().is_some() {
                     return Err(Error::new(Kind::NotEmpty, format!("{} is not empty", path.display()))
                         .hint("name a new directory"));
                 }
+                false
             }
-            made => made.map_err(io)?,
-        }
+            made => made.map(|()| true).map_err(io)?,
+        };
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let top = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io)?;
         if top.metadata().map_err(io)?.mode() & 0o007 != 0 && !force {
             return Err(open_to_others(path));
         }
-        Ok(Self { path: path.to_owned(), top: top.into(), last: None, directories: Vec::new() })
+        Ok(Self { path: path.to_owned(), made, top: top.into(), last: None, directories: Vec::new() })
     }
 
     /// Does something with a name in its directory.
@@ -129,7 +132,20 @@ impl Sink for TreeSink {
         rustix::fs::syncfs(&self.top).map_err(|e| Error::io("write", &self.path, e.into()))
     }
 
-    fn abandon(self: Box<Self>) {}
+    fn abandon(self: Box<Self>) {
+        let within = |path: &Path| -> io::Result<()> {
+            for entry in fs::read_dir(path)? {
+                let entry = entry?;
+                let directory = entry.file_type()?.is_dir();
+                if directory { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+            }
+            Ok(())
+        };
+        // One that was there before stays, empty as it was.
+        if let Err(error) = if self.made { fs::remove_dir_all(&self.path) } else { within(&self.path) } {
+            log::warn!("{} holds secrets of an export that failed: {error}", self.path.display());
+        }
+    }
 }
 
 /// The error for a place that is open to everybody.

@@ -14,13 +14,13 @@ use parking_lot::Mutex;
 use super::FileSystem;
 use super::alert::Alerts;
 use super::asker::{Asker, Given};
-use super::audit::{Audit, Record};
+use super::audit::{ALLOWED, Audit, REFUSED, Record};
 use super::sight::Seen;
 use super::state::{Directory, State};
 use super::types::{Caller, Entry, HandleId, Ino, Notice, RenameMode};
 use super::views::{Set, Views};
 use crate::error::{Error, Kind, Result};
-use crate::node::{ItemPath, Name, Sha256, ShareName, Shares};
+use crate::node::{ItemPath, Name, Namespace, Sha256, ShareName, Shares};
 use crate::time::Timestamp;
 
 /// What a request wants of an inode.
@@ -185,7 +185,7 @@ impl FileSystem {
                 Want::Write => "write",
                 Want::Change => "change",
             },
-            verdict: if allowed { "allowed" } else { "refused" },
+            verdict: if allowed { ALLOWED } else { REFUSED },
         };
         if let Some(alerts) = &self.alerts {
             for (share, command) in rung {
@@ -207,8 +207,17 @@ impl FileSystem {
             return Err(Error::new(Kind::NotPermitted, "only who mounted may ask"));
         }
         let path = ItemPath::parse(path)?;
+        if path.components().first().is_some_and(|name| name.as_bytes() == b".views") {
+            return Ok(
+                "no rule is asked below .views: who was given a tree of it reads all of that, and only who mounted \
+                       gets there otherwise"
+                    .to_owned(),
+            );
+        }
         let caller = Caller::of_process(pid)?;
-        let directory = self.state.lock().snapshot.namespace().resolve(&path)?.is_directory();
+        let snapshot = self.state.lock().snapshot.clone();
+        let path = of_the_past(snapshot.namespace(), path);
+        let directory = snapshot.namespace().resolve(&path)?.is_directory();
         if rules.is_mounter(caller) {
             return Ok(format!("allowed to read and write: uid {} mounted it", caller.uid));
         }
@@ -270,6 +279,10 @@ impl FileSystem {
         loop {
             let asker = self.asker(caller, &self.state.lock());
             let Some(Given { views, grant }) = asker.given() else { return self.lookup(parent, name) };
+            // The whole tree of a date is not made for somebody who may see nothing of it.
+            if grant.read == 0 && self.is_date(parent, name) {
+                return Err(hidden());
+            }
             let (refused, outdated) = (RefCell::new(None), Cell::new(false));
             let may = |state: &State, ino: Ino| {
                 if !state.views.as_ref().is_some_and(|present| Arc::ptr_eq(present, &views)) {
@@ -293,6 +306,12 @@ impl FileSystem {
             }
             return found;
         }
+    }
+
+    /// Whether this is the name of the whole tree at a date, which takes a while to make.
+    pub fn is_date(&self, parent: Ino, name: &[u8]) -> bool {
+        name.starts_with(b"@")
+            && matches!(self.state.lock().directory(parent), Ok(Directory::Place(place)) if place.is_root())
     }
 
     /// As [`Self::rename`], for a caller. What was moved may have become a gate.
@@ -346,6 +365,21 @@ impl FileSystem {
         let handle = self.opendir(ino)?;
         self.state.lock().handles.get(handle)?.given = given;
         Ok(handle)
+    }
+}
+
+/// What a path below `.versions` is about; other paths as they are.
+fn of_the_past(namespace: &Namespace, path: ItemPath) -> ItemPath {
+    let below = match path.components() {
+        [first, date, rest @ ..] if first.as_bytes() == b".versions" && date.as_bytes().starts_with(b"@") => rest,
+        [first, rest @ ..] if first.as_bytes() == b".versions" => rest,
+        _ => return path,
+    };
+    let whole: ItemPath = below.iter().cloned().collect();
+    // The last name may be that of a version, or `log`.
+    match whole.parent() {
+        Some(secret) if namespace.resolve(&whole).is_err() => secret,
+        _ => whole,
     }
 }
 

@@ -1,22 +1,30 @@
 //! Tripwires: commands that shares carry, run when a secret of theirs is opened or refused.
 
+use std::num::NonZeroUsize;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::warn;
+use lru::LruCache;
+use parking_lot::Mutex;
 
-use super::audit::Record;
+use super::audit::{REFUSED, Record};
 use crate::error::{Error, Kind, Result};
 use crate::program::with_signals;
 
 /// So many run at once; what comes meanwhile is left out, and said.
 const RUNNING: usize = 8;
 const WAITING: usize = 64;
-/// How long ended commands wait to be noticed.
+/// How many of them, and of those that wait, may be about who was refused: so many refusals keep no other alert out.
+const HALF: usize = 2;
+/// How long ended commands wait to be noticed; and the same alert rings once in this time.
 const BEAT: Duration = Duration::from_secs(1);
+/// How many alerts are kept in mind for that.
+const KEPT: usize = 1024;
 
 /// One command to run.
 struct Ring {
@@ -25,36 +33,81 @@ struct Ring {
     record: Record,
 }
 
+/// What makes two alerts the same: share, user, path and verdict.
+type Sameness = (String, u32, String, &'static str);
+
 /// Runs the commands, by a thread of its own.
-pub(super) struct Alerts(SyncSender<Ring>);
+pub(super) struct Alerts {
+    sender: SyncSender<Ring>,
+    /// What rang, and when.
+    rang: Mutex<LruCache<Sameness, Instant>>,
+    left: Arc<Left>,
+}
+
+/// What waits, and what was left out.
+#[derive(Default)]
+struct Left {
+    refusals: AtomicUsize,
+    out: AtomicUsize,
+}
 
 impl Alerts {
     pub(super) fn start() -> Result<Self> {
         let (sender, receiver) = sync_channel(WAITING);
+        let left = Arc::<Left>::default();
+        let counted = left.clone();
         thread::Builder::new()
             .name("pkfs-alerts".to_owned())
-            .spawn(move || run(&receiver))
+            .spawn(move || run(&receiver, &counted))
             .map_err(|e| Error::new(Kind::Failed, "cannot start a thread").because(e))?;
-        Ok(Self(sender))
+        let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self { sender, rang: Mutex::new(LruCache::new(kept)), left })
     }
 
     /// Has a command run, without waiting for it.
     pub(super) fn ring(&self, share: &str, command: &Arc<str>, record: &Record) {
+        let (key, now) = ((share.to_owned(), record.uid, record.path.clone(), record.verdict), Instant::now());
+        {
+            let mut rang = self.rang.lock();
+            if rang.get(&key).is_some_and(|before| now.duration_since(*before) < BEAT) {
+                return;
+            }
+            rang.put(key, now);
+        }
         let ring = Ring { share: share.to_owned(), command: command.clone(), record: record.clone() };
-        if self.0.try_send(ring).is_err() {
-            warn!("share {share}: too many alerts at once; one was left out");
+        let refusal = ring.is_refusal();
+        let waiting = self.left.refusals.fetch_add(usize::from(refusal), Ordering::Relaxed);
+        if (refusal && waiting >= WAITING / HALF) || self.sender.try_send(ring).is_err() {
+            self.left.refusals.fetch_sub(usize::from(refusal), Ordering::Relaxed);
+            self.left.out.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn run(rings: &Receiver<Ring>) {
+impl Ring {
+    fn is_refusal(&self) -> bool {
+        self.record.verdict == REFUSED
+    }
+}
+
+fn run(rings: &Receiver<Ring>, left: &Left) {
     let mut running: Vec<Child> = Vec::new();
+    let mut said = Instant::now();
     loop {
         let ring = rings.recv_timeout(BEAT);
         running.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if said.elapsed() >= BEAT {
+            said = Instant::now();
+            match left.out.swap(0, Ordering::Relaxed) {
+                0 => {}
+                out => warn!("too many alerts at once; {out} were left out"),
+            }
+        }
+        let refusal = ring.as_ref().is_ok_and(Ring::is_refusal);
+        left.refusals.fetch_sub(usize::from(refusal), Ordering::Relaxed);
         match ring {
-            Ok(ring) if running.len() >= RUNNING => {
-                warn!("share {}: too many alerts at once; one was left out", ring.share);
+            Ok(_) if running.len() >= if refusal { RUNNING / HALF } else { RUNNING } => {
+                left.out.fetch_add(1, Ordering::Relaxed);
             }
             Ok(ring) => match start(&ring) {
                 Ok(child) => running.push(child),
@@ -83,4 +136,44 @@ fn start(ring: &Ring) -> std::io::Result<Child> {
         .env("PKFS_EXE", record.exe.as_deref().unwrap_or_default())
         .stdin(Stdio::null())
         .spawn()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::audit::ALLOWED;
+    use super::*;
+
+    fn record(uid: u32, path: &str, verdict: &'static str) -> Record {
+        Record {
+            time: String::new(),
+            pid: 1,
+            uid,
+            gid: 0,
+            exe: None,
+            cgroup: Vec::new(),
+            rule: Vec::new(),
+            path: path.to_owned(),
+            want: "read",
+            verdict,
+        }
+    }
+
+    #[test]
+    fn many_refusals_keep_no_other_alert_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let command: Arc<str> = format!("echo $PKFS_VERDICT $PKFS_UID >>{}", log.display()).into();
+        let alerts = Alerts::start().unwrap();
+        for n in 0..10_000 {
+            alerts.ring("trap", &command, &record(1, &n.to_string(), REFUSED));
+            alerts.ring("trap", &command, &record(2, "the same", REFUSED));
+        }
+        alerts.ring("trap", &command, &record(3, "secret", ALLOWED));
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        while !said().contains("allowed 3") {
+            thread::yield_now();
+        }
+        assert!(said().lines().count() < 1000, "{}", said());
+    }
 }

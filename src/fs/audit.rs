@@ -23,6 +23,10 @@ use crate::time::Timestamp;
 /// So many lines wait at most for a slow disk.
 const WAITING: usize = 4096;
 
+/// What a verdict is.
+pub(super) const ALLOWED: &str = "allowed";
+pub(super) const REFUSED: &str = "refused";
+
 /// One decision.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Record {

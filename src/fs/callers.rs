@@ -18,12 +18,13 @@ use glob::{MatchOptions, Pattern};
 use lru::LruCache;
 use nix::unistd::{Group, User};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, open, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, open, openat, readlinkat};
 use rustix::io::pread;
 
+use super::digests::{Digests, Identity, identity};
 use super::types::Caller;
 use crate::error::{Error, Kind, Result};
-use crate::node::{Condition, Sha256, sha256};
+use crate::node::{Condition, Sha256};
 
 /// So many processes are kept in mind, each at the cost of a descriptor or, if rules ask for more, three at most.
 const KEPT: usize = 128;
@@ -31,8 +32,6 @@ const KEPT: usize = 128;
 const PIECE: usize = 4096;
 /// The longest file in `/proc` that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// The largest program whose digest is computed, in bytes.
-const LARGEST_PROGRAM: u64 = 1 << 30;
 
 const WHOLE_COMPONENTS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
@@ -129,8 +128,7 @@ impl Who {
 #[derive(Debug)]
 pub(super) struct Callers {
     known: Mutex<LruCache<u32, Arc<Known>>>,
-    /// Digests of programs, by what tells whether a file has changed.
-    digests: Mutex<LruCache<Identity, Sha256>>,
+    digests: Arc<Digests>,
     /// `/proc` counts as the kernel does when it tells us who asks: not so with that of another pid namespace.
     is_ours: bool,
 }
@@ -167,15 +165,12 @@ impl Known {
     }
 }
 
-/// A file, as it was: device, inode, size, when it changed.
-type Identity = (u64, u64, i64, (i64, i64));
-
 impl Default for Callers {
     fn default() -> Self {
         let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
         let is_ours = readlinkat(CWD, "/proc/self", Vec::new())
             .is_ok_and(|own| own.to_bytes() == std::process::id().to_string().as_bytes());
-        Self { known: Mutex::new(LruCache::new(kept)), digests: Mutex::new(LruCache::new(kept)), is_ours }
+        Self { known: Mutex::new(LruCache::new(kept)), digests: Digests::new(kept), is_ours }
     }
 }
 
@@ -203,20 +198,6 @@ impl Callers {
         let new = Arc::new(Known { directory, status: OnceLock::new(), cgroup: OnceLock::new() });
         self.known.lock().put(pid, new.clone());
         Some(new)
-    }
-
-    fn digest(&self, program: File, identity: Identity) -> Option<Sha256> {
-        if let Some(digest) = self.digests.lock().get(&identity) {
-            return Some(*digest);
-        }
-        let mut bytes = Vec::new();
-        program.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes).ok()?;
-        if bytes.len() as u64 > LARGEST_PROGRAM {
-            return None;
-        }
-        let digest = sha256(&bytes);
-        self.digests.lock().put(identity, digest);
-        Some(digest)
     }
 }
 
@@ -246,7 +227,7 @@ impl Process<'_> {
             Test::Container(id) => self.cgroups().iter().any(|path| is_in_container(path, id)),
             // By the file and not by its name: a container can have another program under the same one.
             Test::Exe(path) => {
-                let there = statat(CWD, path.as_path(), AtFlags::empty()).ok().map(|stat| identity(&stat));
+                let there = identity(CWD, path.as_path(), AtFlags::empty());
                 there.is_some() && there == self.exe()
             }
             Test::Sha256(digest) => self.digest() == Some(*digest),
@@ -282,15 +263,13 @@ impl Process<'_> {
     }
 
     fn exe(&self) -> Option<Identity> {
-        *self.exe.get_or_init(|| {
-            self.ask(|known| statat(&known.directory, "exe", AtFlags::empty()).ok().map(|stat| identity(&stat)))
-        })
+        *self.exe.get_or_init(|| self.ask(|known| identity(&known.directory, "exe", AtFlags::empty())))
     }
 
     fn digest(&self) -> Option<Sha256> {
-        let program = self.ask(|known| known.open("exe"))?;
-        let identity = identity(&rustix::fs::fstat(&program).ok()?);
-        self.callers.digest(program.into(), identity)
+        let program = self.exe()?;
+        let known = self.known.get()?.clone();
+        self.callers.digests.of(program, move || known.open("exe"))
     }
 
     /// Asks something of the process. Of one that has ended nothing is answered: then another has its number.
@@ -311,10 +290,6 @@ impl Process<'_> {
         let new = self.callers.open(pid)?;
         question(self.known.get_or_init(|| new))
     }
-}
-
-fn identity(stat: &Stat) -> Identity {
-    (stat.st_dev, stat.st_ino, stat.st_size, (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or(i64::MAX)))
 }
 
 /// Whether a cgroup belongs to a unit of the system's manager: only slices lead there, since whatever else a user's own
@@ -393,7 +368,7 @@ mod tests {
         }
         assert!(!callers.process(me).is(&sleeps));
         assert!(callers.process(me).is(&who("exe", mine.as_os_str().as_bytes())));
-        let digest = sha256(&std::fs::read("/bin/sleep").unwrap()).to_string();
+        let digest = crate::node::sha256(&std::fs::read("/bin/sleep").unwrap()).to_string();
         assert!(callers.process(it).is(&who("sha256", digest.as_bytes())));
         assert!(!callers.process(me).is(&who("sha256", digest.as_bytes())));
         assert!(callers.process(me).is(&who("uid", b"4711")) && !callers.process(me).is(&who("uid", b"0")));

@@ -11,14 +11,13 @@ use log::warn;
 
 use super::callers::{Who, compile};
 use crate::error::{Error, Kind, Result};
-use crate::node::{Name, ShareName, Shares};
+use crate::node::{MOST_SHARES, Name, ShareName, Shares};
 use crate::time::Timestamp;
 
 /// A set of shares, one bit each.
 pub(super) type Set = u128;
 
-/// The most shares that a mount with rules can tell apart.
-const MOST: usize = Set::BITS as usize;
+const _: () = assert!(MOST_SHARES == Set::BITS as usize);
 
 /// The shares of a keynode as a mount sees them.
 #[derive(Debug, Default)]
@@ -103,8 +102,9 @@ impl Views {
     /// # Errors
     /// [`Kind::Invalid`]: more shares than a mount can tell apart.
     pub(super) fn new(shares: &Shares) -> Result<Self> {
-        if shares.0.len() > MOST {
-            let text = format!("{} shares are more than the {MOST} that one mount can tell apart", shares.0.len());
+        if shares.0.len() > MOST_SHARES {
+            let text =
+                format!("{} shares are more than the {MOST_SHARES} that one mount can tell apart", shares.0.len());
             return Err(Error::new(Kind::Invalid, text).hint("mount them one by one with --view"));
         }
         let mut views = Self::default();
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn more_shares_than_bits_are_refused() {
         let mut all = Shares::default();
-        for number in 0..=MOST {
+        for number in 0..=MOST_SHARES {
             all.0.insert(format!("s{number}").parse().unwrap(), Share::default());
         }
         assert_eq!(Views::new(&all).unwrap_err().kind(), Kind::Invalid);

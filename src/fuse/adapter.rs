@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use fuser::{Errno, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, ReplyEmpty, Request};
+use fuser::{Errno, FileHandle, FopenFlags, INodeNo, InitFlags, KernelConfig, ReplyEmpty, ReplyEntry, Request};
 
-use super::answer::{answer, open_flags};
+use super::answer::{answer, answer_entry, open_flags};
 use super::convert::caller;
 use super::guard::handle;
 use super::options::MountOptions;
@@ -23,6 +23,8 @@ const LARGEST_WRITE: u32 = 128 << 10;
 pub(super) struct Adapter {
     pub(super) fs: Arc<FileSystem>,
     workers: Workers,
+    /// For trees of the past: they take long, and keep nothing else waiting.
+    past: Workers,
     pub(super) own: Arc<Own>,
     /// Answer opens with ENOSYS: the kernel then never asks again.
     pub(super) no_open: bool,
@@ -37,7 +39,15 @@ impl Adapter {
         // An answer of ENOSYS would hold for all callers and for ever, and only the answer to an open says that the kernel
         // shall keep nothing.
         let no_open = !fs.is_writable() && !fs.asks_of_opens() && !direct;
-        Ok(Self { fs, workers: Workers::start()?, own, no_open, direct, xattr: options.xattr })
+        Ok(Self {
+            fs,
+            workers: Workers::start()?,
+            past: Workers::of("pkfs-past", 1)?,
+            own,
+            no_open,
+            direct,
+            xattr: options.xattr,
+        })
     }
 
     pub(super) fn open_flags(&self, writes: bool) -> FopenFlags {
@@ -49,12 +59,38 @@ impl Adapter {
     pub(super) fn change<T>(
         &self,
         request: &Request,
+        what: (&'static str, Want, INodeNo, Option<&OsStr>),
+        work: impl FnOnce(&FileSystem, &[u8], Caller) -> Result<T> + Send + 'static,
+        answer: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        self.by(&self.workers, request, what, work, answer);
+    }
+
+    /// As [`Self::handle`], for a name that may be that of the whole tree at a date.
+    pub(super) fn look_up(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let what = ("lookup", Want::Nothing, parent, Some(name));
+        if self.tree(parent).is_date(Ino(parent.0), name.as_bytes()) {
+            let work = move |fs: &FileSystem, name: &[u8], who| fs.lookup_for(who, Ino(parent.0), name);
+            return self.by(&self.past, request, what, work, |found| answer_entry(reply, found));
+        }
+        let (own, who) = (self.own.asks(request), caller(request));
+        let found = self.handle(request, what, |fs| {
+            let (parent, name) = (Ino(parent.0), name.as_bytes());
+            if own { fs.own_lookup(parent, name) } else { fs.lookup_for(who, parent, name) }
+        });
+        answer_entry(reply, found);
+    }
+
+    fn by<T>(
+        &self,
+        workers: &Workers,
+        request: &Request,
         (operation, want, ino, name): (&'static str, Want, INodeNo, Option<&OsStr>),
         work: impl FnOnce(&FileSystem, &[u8], Caller) -> Result<T> + Send + 'static,
         answer: impl FnOnce(Result<T, Errno>) + Send + 'static,
     ) {
         let (fs, who, name) = (self.tree(ino), caller(request), name.map(OsStr::to_owned));
-        self.workers.run(move || {
+        workers.run(move || {
             let name = name.as_deref();
             let bytes = name.map(OsStr::as_bytes).unwrap_or_default();
             let admitted = |fs: &FileSystem| {

@@ -33,12 +33,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (own, who) = (self.own.asks(request), caller(request));
-        let found = self.handle(request, ("lookup", Want::Nothing, parent, Some(name)), |fs| {
-            let (parent, name) = (Ino(parent.0), name.as_bytes());
-            if own { fs.own_lookup(parent, name) } else { fs.lookup_for(who, parent, name) }
-        });
-        answer_entry(reply, found);
+        self.look_up(request, parent, name, reply);
     }
 
     fn forget(&self, request: &Request, ino: INodeNo, count: u64) {

@@ -258,6 +258,10 @@ fn cannot_mount(mount_point: &Path, error: io::Error) -> Error {
             Error::new(Kind::NotPermitted, "this user may not open /dev/fuse")
                 .hint("root can allow it: chmod 666 /dev/fuse, which is usual")
         }
+        _ if !rustix::process::geteuid().is_root() && rustix::fs::access(mount_point, Access::WRITE_OK).is_err() => {
+            Error::new(Kind::NotPermitted, format!("this user may not change {}", mount_point.display()))
+                .hint("users mount on directories of their own")
+        }
         _ => Error::new(Kind::Failed, format!("cannot mount on {}", mount_point.display()))
             .hint("users other than root need fusermount3 (package fuse3); -v says more"),
     };

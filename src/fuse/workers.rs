@@ -19,14 +19,19 @@ const MOST: usize = 8;
 pub(super) struct Workers(Sender<Work>);
 
 impl Workers {
-    /// Starts the threads; they end with this.
+    /// As many threads as there are processors.
     pub(super) fn start() -> std::io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(2, usize::from);
+        Self::of("pkfs-change", processors.clamp(2, MOST))
+    }
+
+    /// Starts threads; they end with this.
+    pub(super) fn of(name: &str, threads: usize) -> std::io::Result<Self> {
         let (sender, receiver) = channel::<Work>();
         let receiver = Arc::new(Mutex::new(receiver));
-        let processors = thread::available_parallelism().map_or(2, usize::from);
-        for _ in 0..processors.clamp(2, MOST) {
+        for _ in 0..threads {
             let receiver = receiver.clone();
-            thread::Builder::new().name("pkfs-change".into()).spawn(move || work(&receiver))?;
+            thread::Builder::new().name(name.into()).spawn(move || work(&receiver))?;
         }
         Ok(Self(sender))
     }

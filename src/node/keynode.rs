@@ -28,6 +28,9 @@ use crate::time::Timestamp;
 /// The most bytes that a value may have with its holes, whatever limit its writer had.
 pub const LARGEST_VALUE: usize = 3 << 30;
 
+/// How many states of the past are kept for who asks for them again.
+const PAST: usize = 2;
+
 /// How to open a keynode.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
@@ -75,6 +78,8 @@ pub struct Keynode {
     pub(super) writing: Mutex<()>,
     /// Held while a new state is made: by a transaction, after the file's lock.
     pub(super) publishing: Mutex<()>,
+    /// States of the past that were asked for last.
+    past: Mutex<Vec<Arc<Snapshot>>>,
     /// The shares that were read last, by what they were read from.
     shares: Mutex<Option<(Sha256, Arc<Shares>)>>,
 }
@@ -137,6 +142,7 @@ impl Keynode {
             state,
             writing: Mutex::new(()),
             publishing: Mutex::new(()),
+            past: Mutex::default(),
             shares: Mutex::default(),
         })
     }
@@ -198,6 +204,7 @@ impl Keynode {
             state: RwLock::new(Arc::new(snapshot)),
             writing: Mutex::new(()),
             publishing: Mutex::new(()),
+            past: Mutex::default(),
             shares: Mutex::default(),
         })
     }
@@ -373,7 +380,16 @@ impl Keynode {
         let mut reader = Reader::new(&present.archive, &self.key);
         match reader.find_date(present.log, when)? {
             Some((_, reference)) if reference == present.log => Ok(present),
-            Some((commit, reference)) => reader.rebuild(commit, reference).map(Arc::new),
+            Some((commit, reference)) => {
+                if let Some(known) = self.past.lock().iter().find(|known| known.log == reference) {
+                    return Ok(known.clone());
+                }
+                let rebuilt = Arc::new(reader.rebuild(commit, reference)?);
+                let mut past = self.past.lock();
+                past.insert(0, rebuilt.clone());
+                past.truncate(PAST);
+                Ok(rebuilt)
+            }
             None => Err(Error::not_found("the keynode is younger than that")),
         }
     }

@@ -197,6 +197,9 @@ pub struct Share {
     pub alert: Option<String>,
 }
 
+/// The most shares that a mount with rules tells apart.
+pub const MOST_SHARES: usize = 128;
+
 /// The shares of a keynode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shares(pub BTreeMap<ShareName, Share>);

@@ -163,3 +163,25 @@ fn an_export_can_be_of_the_past_and_of_a_part() {
     bench.k(&["export", "a.pk", "o2", "none"]).fails(5);
     assert!(!bench.path("o2").exists());
 }
+
+#[test]
+fn an_export_that_fails_leaves_nothing() {
+    let bench = Bench::new();
+    bench.k_with(&["put", "a.pk", "d/a"], "small").ok();
+    bench.k_with(&["put", "a.pk", "d/b"], vec![7; 3 << 20]).ok();
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    std::fs::set_permissions(bench.path("empty"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    for to in ["new", "empty"] {
+        let mut command = std::process::Command::new("sh");
+        command.args([
+            "-c",
+            "ulimit -f 2000; exec \"$0\" export a.pk \"$1\" --key a.key",
+            env!("CARGO_BIN_EXE_pkfs"),
+            to,
+        ]);
+        bench.surround(&mut command);
+        crate::support::Done::from(command.output().unwrap()).fails(1);
+    }
+    assert!(!bench.path("new").exists());
+    assert_eq!(std::fs::read_dir(bench.path("empty")).unwrap().count(), 0);
+}

@@ -34,6 +34,19 @@ fn shares_and_rules_come_back_as_they_were_given() {
 }
 
 #[test]
+fn there_are_no_more_shares_than_a_mount_can_tell_apart() {
+    let bench = Bench::new();
+    bench.k(&["share", "create", "a.pk", "web", "web"]).ok();
+    bench.k(&["share", "allow", "a.pk", "web", "--uid", "7"]).ok();
+    for n in 1..128 {
+        bench.k(&["share", "create", "a.pk", &format!("s{n}"), "web"]).ok();
+    }
+    assert!(bench.k(&["share", "create", "a.pk", "last", "web"]).fails(1).contains("128 shares"));
+    bench.k(&["share", "deny", "a.pk", "web", "--uid", "7"]).ok();
+    bench.k(&["share", "create", "a.pk", "last", "web"]).ok();
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let bench = Bench::new();
     bench.k(&["share", "create", "a.pk", "web", "a"]).ok();

@@ -116,6 +116,9 @@ fn a_decision_is_explained_to_who_mounted_alone() {
     assert!(status == Some(6) && text.starts_with("refused"), "{text}");
     assert!(why("common").1.starts_with("allowed to walk through"));
     assert_eq!(why("common/none").0, Some(5));
+    assert_eq!(why(".versions/web/one/1").0, Some(0));
+    assert_eq!(why(".versions/private/one/log").0, Some(6));
+    assert!(why(".views/web").1.contains("below .views"));
     let (program, web) = (place.program(), mount.path("web"));
     let asked = ["env", "HOME=/nonexistent", program.to_str().unwrap(), "why", web.to_str().unwrap()];
     assert_eq!(output(DENIED, &[&asked[..], &["--pid", &pid]].concat()), None);

@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// Write secrets out, unencrypted: as files or a tar archive
 ///
 /// The tree is made new and only its owner may look into it; a name that ends in .tar, or - for standard output, makes
-/// an archive. Modes (without setuid and setgid in a tree), times, symbolic and hard links are kept.
+/// an archive. Modes (without setuid, setgid and sticky bits in a tree), times, symbolic and hard links are kept.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  pkfs export app.pk ./plain\n  pkfs export app.pk - db | ssh host tar -x")]
 pub(in super::super) struct Export {
@@ -61,7 +61,7 @@ pub(in super::super) trait Sink {
     fn fifo(&mut self, path: &ItemPath, attributes: &Attributes) -> Result<()>;
     /// Finishes: all is there, and on disk where it goes to a disk.
     fn finish(self: Box<Self>) -> Result<()>;
-    /// Takes away what was made of a new archive, after a failure.
+    /// Takes away what was made, after a failure.
     fn abandon(self: Box<Self>);
 }
 

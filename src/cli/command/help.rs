@@ -144,7 +144,15 @@ A path that is shared alone out of a directory that others see too: who guesses 
 its size, never its content; who watches the directory (inotify) hears its name when somebody uses it. So it is with the
 names in the top directory. Share whole directories where that matters.
 
+After a rule is taken away or ends, a process that stands in a directory of the share may still see attributes there
+that the kernel remembers; it opens and lists nothing.
+
 For a container, bind-mount DIR/.views/NAME, or mount one share: pkfs mount app.pk DIR --view NAME.
+
+A share with --alert CMD is a tripwire: a mount that was begun with --alerts runs CMD by /bin/sh when a secret of the share
+is opened, or refused to somebody, with PKFS_SHARE, PKFS_PATH, PKFS_VERDICT (allowed or refused), PKFS_WANT, PKFS_PID,
+PKFS_UID, PKFS_GID and PKFS_EXE. The same user, path and verdict ring once a second. CMD runs as who mounted: --alerts
+trusts everybody who can write the keynode.
 ",
     ),
     (
@@ -162,7 +170,7 @@ pkfs mount app.pk DIR --rules FILE. The file is TOML:
   write = false
 
 What is not understood is refused, and nothing is mounted. A mount follows the keynode's rules as they change, and reads
-the file once.
+the file once. Alerts of such a file are run without --alerts. DIR/.views and --view stay those of the keynode's shares.
 ",
     ),
     (

@@ -9,7 +9,7 @@ use super::super::context::{Access, Context, KeynodeArg, item_path};
 use super::super::exit::DONE;
 use super::super::output::{self, ListArgs, Row};
 use crate::error::{Error, Kind, Result};
-use crate::node::{ItemPath, Namespace, Share as NodeShare, ShareChange, ShareName, Shares};
+use crate::node::{ItemPath, MOST_SHARES, Namespace, Share as NodeShare, ShareChange, ShareName, Shares};
 
 /// Name parts of the keynode, and let processes see them
 ///
@@ -57,7 +57,7 @@ struct Create {
     /// What belongs to it, with all that is or comes below; / is everything
     #[arg(value_name = "PATH", value_parser = item_path())]
     paths: Vec<ItemPath>,
-    /// Run this when a secret of the share is opened through a mount, or refused (see `pkfs help shares`)
+    /// Run this when a secret of the share is opened through a mount, or refused by `pkfs mount --alerts` (see `pkfs help shares`)
     #[arg(long, value_name = "CMD")]
     alert: Option<String>,
 }
@@ -163,6 +163,10 @@ impl ShareArgs {
         let mut shares = transaction.shares()?;
         let ruled = shares.has_rules();
         edit(&mut shares, &self.name)?;
+        if shares.has_rules() && shares.0.len() > MOST_SHARES {
+            let text = format!("with rules, a mount tells {MOST_SHARES} shares apart, and no more");
+            return Err(Error::new(Kind::TooLarge, text).hint("`pkfs share delete` makes room"));
+        }
         note_missing(context, transaction.namespace(), paths);
         transaction.set_shares(&shares, what, &self.name)?;
         transaction.commit()?;

@@ -37,6 +37,9 @@ impl Why {
             return Err(Error::new(Kind::Invalid, format!("{}: not on a mounted keynode", self.path.display())));
         };
         let inside = above.strip_prefix(&mount.point).unwrap_or(Path::new("")).join(name.unwrap_or_default());
+        if !Path::new(&format!("/proc/{}", self.pid)).exists() {
+            return Err(Error::not_found(format!("there is no process {}", self.pid)));
+        }
         let text =
             fuse::why(&mount.point, self.pid, inside.as_os_str().as_bytes()).map_err(|e| e.at(self.path.display()))?;
         output::print(|out| writeln!(out, "{text}"))?;

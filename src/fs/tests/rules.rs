@@ -29,6 +29,20 @@ fn with_rules() -> Tree {
 }
 
 #[test]
+fn a_date_shows_no_more_than_the_present_and_nothing_to_who_has_no_share() {
+    let tree = with_rules();
+    let versions = tree.fs.lookup(Ino::ROOT, b".versions").unwrap().stat.ino;
+    let today = format!("@{}", crate::time::Timestamp::now().to_rfc3339());
+    let nobody = Caller { uid: 61_002, ..WEB };
+    assert!(tree.fs.is_date(versions, today.as_bytes()) && !tree.fs.is_date(Ino::ROOT, today.as_bytes()));
+    let then = tree.fs.lookup_for(WEB, versions, today.as_bytes()).unwrap().stat.ino;
+    assert!(tree.fs.lookup_for(WEB, then, b"web").is_ok());
+    for (caller, parent, name) in [(WEB, then, &b"private"[..]), (nobody, versions, today.as_bytes())] {
+        assert_eq!(kind(tree.fs.lookup_for(caller, parent, name)), Kind::NotFound);
+    }
+}
+
+#[test]
 fn an_open_directory_lists_what_was_given_when_it_was_opened() {
     let tree = with_rules();
     let handle = tree.fs.opendir_for(WEB, Ino::ROOT).unwrap();
