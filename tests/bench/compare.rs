@@ -28,6 +28,12 @@ use rounds::Effort;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
+    // As the program does: what is taken apart here is a part of what it does.
+    // SAFETY: no thread has been started yet.
+    #[allow(unsafe_code)]
+    unsafe {
+        pkfs::crypto::process::read_in_small_steps();
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,

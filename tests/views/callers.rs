@@ -167,6 +167,12 @@ impl Means {
         add("web as root of its own", then(user(WEB, ""), &["unshare", "-r"]), &python, web, web);
         let inner = with(&["unshare", "--pid", "--fork"], user(DENIED, ""));
         add("tool among its own pids", inner, &self.tool, &["tools"], &["tools"]);
+        let sandbox = ["bwrap", "--bind", "/", "/", "--dev-bind", "/dev", "/dev", "--proc", "/proc"];
+        let sandbox = [&sandbox[..], &["--unshare-pid", "--unshare-ipc", "--cap-add", "ALL"]].concat();
+        if crate::containers::have("bwrap") {
+            add("tool in a sandbox", with(&sandbox, user(DENIED, "")), &self.tool, &["tools"], &["tools"]);
+            add("web in a sandbox", with(&sandbox, user(WEB, "")), &python, web, web);
+        }
         if let Some(slice) = &self.slice {
             let by = [slice.enter(), user(DENIED, "")].concat();
             add("in the slice", by, &python, &["slice", "box"], &["slice", "box"]);
