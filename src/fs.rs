@@ -20,7 +20,7 @@
 //! | `turn`, `events`, `bell` | names on their way from old to new, what inotify must tell, and when |
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
-//! | `views`, `callers` | which shares cover what; who a caller is |
+//! | `views`, `callers`, `digests` | which shares cover what; who a caller is, and the digests of programs |
 //! | `admission`, `asker`, `sight` | who may see what; what is given to whom; what shares have to do with it |
 //! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
