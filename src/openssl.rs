@@ -15,7 +15,8 @@ std::arch::global_asm!(".hidden OPENSSL_init_ssl");
 
 /// What the `OpenPGP` library calls when the process starts, in place of libssl's function of this name, the only one of
 /// libssl's that is wanted: so the linker leaves libssl out, which would take as long to load as a secret to decrypt, and
-/// OpenSSL's settings are not read. Neither a file nor a variable that names one makes it load code into a process with keys.
+/// OpenSSL's settings, which nothing here uses, are not read, wherever `OPENSSL_CONF` says that they are. (The library still
+/// looks for the provider of legacy algorithms where `OPENSSL_MODULES` says.)
 #[unsafe(no_mangle)]
 #[allow(non_snake_case, reason = "OpenSSL's name")]
 extern "C" fn OPENSSL_init_ssl(options: u64, settings: *const c_void) -> c_int {
