@@ -69,7 +69,7 @@ impl Adapter {
     /// As [`Self::handle`], for a name that may be that of the whole tree at a date.
     pub(super) fn look_up(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let what = ("lookup", Want::Nothing, parent, Some(name));
-        if self.tree(parent).is_date(Ino(parent.0), name.as_bytes()) {
+        if name.as_bytes().starts_with(b"@") && self.tree(parent).is_date(Ino(parent.0), name.as_bytes()) {
             let work = move |fs: &FileSystem, name: &[u8], who| fs.lookup_for(who, Ino(parent.0), name);
             return self.by(&self.past, request, what, work, |found| answer_entry(reply, found));
         }

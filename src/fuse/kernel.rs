@@ -415,8 +415,9 @@ impl Filesystem for Adapter {
             fs.rest();
             Ok(())
         };
-        self.change(request, ("settle", Want::Nothing, ino, None), work, |done| match done {
-            Ok(()) => reply.ioctl(0, &std::process::id().to_ne_bytes()),
+        let numbers = [std::process::id(), request.pid()].map(u32::to_ne_bytes);
+        self.change(request, ("settle", Want::Nothing, ino, None), work, move |done| match done {
+            Ok(()) => reply.ioctl(0, numbers.as_flattened()),
             Err(errno) => reply.error(errno),
         });
     }

@@ -15,8 +15,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::error::{Error, Kind, Result};
 
 /// The ioctl on a mount's root that commits everything that waits in memory, and tells the number of the process that
-/// serves it: `_IOR('p', 1, __u32)`.
-pub(super) const SETTLE: u32 = 0x8004_7001;
+/// serves it and that of the one that asks, as the first sees it: `_IOR('p', 1, __u32[2])`.
+pub(super) const SETTLE: u32 = 0x8008_7001;
 
 /// How long a process that has nothing left to serve may take to end.
 const ENDING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -118,7 +118,7 @@ fn settle(path: &Path) -> Result<Option<OwnedFd>> {
     // Those who may not look may not unmount either: the kernel says so.
     let Ok(root) = File::open(path) else { return Ok(None) };
     match ioctl(&root) {
-        Ok(pid) => Ok(server(pid)),
+        Ok([pid, asker]) => Ok(server(pid, asker)),
         // Who may not ask for it may not unmount either.
         Err(Errno::NOTCONN | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(None),
         Err(error) => Err(Error::io("save what was written to", path, error.into())
@@ -127,19 +127,18 @@ fn settle(path: &Path) -> Result<Option<OwnedFd>> {
 }
 
 #[allow(unsafe_code)]
-fn ioctl(root: &File) -> rustix::io::Result<u32> {
+fn ioctl(root: &File) -> rustix::io::Result<[u32; 2]> {
     // SAFETY: the command has no argument and a result of this size, as its number says; another file system than ours
     // refuses it.
-    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::Getter::<{ SETTLE as rustix::ioctl::Opcode }, u32>::new()) }
+    unsafe { rustix::ioctl::ioctl(root, rustix::ioctl::Getter::<{ SETTLE as rustix::ioctl::Opcode }, [u32; 2]>::new()) }
 }
 
-/// A process that can be waited for. Seen from another pid namespace it may be another one, and it may be this one.
-fn server(pid: u32) -> Option<OwnedFd> {
-    let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
-    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let ours = program(&pid.to_string()).is_some_and(|it| Some(it) == program("self"));
-    (ours && pid != std::process::id()).then_some(process)
+/// A process that can be waited for: another than this one, which it sees under its own number, so that its number is not
+/// that of another pid namespace.
+fn server(pid: u32, asker: u32) -> Option<OwnedFd> {
+    let own = std::process::id();
+    let number = Pid::from_raw(i32::try_from(pid).ok()?).filter(|_| pid != own && asker == own)?;
+    pidfd_open(number, PidfdFlags::empty()).ok()
 }
 
 fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {

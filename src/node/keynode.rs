@@ -78,7 +78,7 @@ pub struct Keynode {
     pub(super) writing: Mutex<()>,
     /// Held while a new state is made: by a transaction, after the file's lock.
     pub(super) publishing: Mutex<()>,
-    /// States of the past that were asked for last.
+    /// States of the past that were asked for last, until the present one changes.
     past: Mutex<Vec<Arc<Snapshot>>>,
     /// The shares that were read last, by what they were read from.
     shares: Mutex<Option<(Sha256, Arc<Shares>)>>,
@@ -231,6 +231,8 @@ impl Keynode {
 
     pub(super) fn publish(&self, snapshot: Arc<Snapshot>) {
         *self.state.write() = snapshot;
+        // They hold the file as it was: one that was rewritten, without a slot perhaps, is not kept for them.
+        self.past.lock().clear();
     }
 
     /// Looks at the file again; true where a new state stands, which [`Self::remember_since`] is to remember. It waits
@@ -386,8 +388,10 @@ impl Keynode {
                 }
                 let rebuilt = Arc::new(reader.rebuild(commit, reference)?);
                 let mut past = self.past.lock();
-                past.insert(0, rebuilt.clone());
-                past.truncate(PAST);
+                if self.snapshot().log == present.log {
+                    past.insert(0, rebuilt.clone());
+                    past.truncate(PAST);
+                }
                 Ok(rebuilt)
             }
             None => Err(Error::not_found("the keynode is younger than that")),

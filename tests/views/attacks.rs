@@ -172,7 +172,7 @@ fn nobody_else_settles_what_is_being_worked_on() {
     let place = Place::new();
     let mount = place.mount();
     // What `pkfs umount` asks of the mount's root before it unmounts.
-    let ask = "import fcntl, os, sys\ntry: fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x80047001, bytearray(4))\nexcept OSError as e: print(e.errno)";
+    let ask = "import fcntl, os, sys\ntry: fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x80087001, bytearray(8))\nexcept OSError as e: print(e.errno)";
     let root = mount.path("");
     let asked = |uid| crate::callers::output(uid, &["/usr/bin/python3", "-c", ask, root.to_str().unwrap()]);
     for uid in [WEB, DENIED] {
