@@ -17,6 +17,7 @@ mod change;
 mod checkpoint;
 mod commit;
 mod compaction;
+mod details;
 mod directory;
 mod edit;
 mod fsck;

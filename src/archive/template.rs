@@ -26,9 +26,9 @@ Nothing in it needs pkfs to be read. With git, tar and gpg:
 The third line unlocks the keynode's own key with the passphrase. The fourth
 shows the history of one secret and the fifth its value; `git --git-dir=app
 for-each-ref` lists the IDs. The names of the secrets are in
-refs/heads/checkpoint:directory.pgp (a large one goes on in directory.pgp.2 and
-so on) and in the changes since, which are change.pgp in each commit of
-refs/heads/keynode.
+refs/heads/checkpoint:directory.pgp, each with its ID (a large one goes on in
+directory.pgp.2 and so on), and in the changes since, which are change.pgp in
+each commit of refs/heads/keynode.
 
 Take only the four names given from the archive, never config or hooks: whoever
 sent you the file may have put something there for git to run. This text can be

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgAction, Args};
@@ -61,17 +62,31 @@ impl Context {
     ///
     /// As [`Self::open`].
     pub(super) fn open_target(&self, target: &Target, access: Access) -> Result<ManuallyDrop<Keynode>> {
+        // The command ends with the process, which gives its memory back faster than taking a tree of names apart would.
+        self.unlocked(target, access, false).map(ManuallyDrop::new)
+    }
+
+    /// As [`Self::open_target`], for a process that goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    pub(super) fn open_to_serve(&self, target: &Target, access: Access) -> Result<Arc<Keynode>> {
+        self.unlocked(target, access, true).map(Arc::new)
+    }
+
+    fn unlocked(&self, target: &Target, access: Access, whole: bool) -> Result<Keynode> {
         let node = self.unlock.node.as_ref().or(target.configured.node.as_ref());
         let options = OpenOptions {
             read_only: access == Access::Read,
             only_look: access == Access::Inspect,
             allow_rollback: self.unlock.allow_rollback,
+            whole,
             node: node.map(|n| fingerprint(n)).transpose()?,
         };
         let sealed = SealedKeynode::open(&target.file)?;
         let key = self.unlock.unlock(&sealed, &target.configured)?;
-        // The command ends with the process, which gives its memory back faster than taking a tree of names apart would.
-        sealed.into_keynode(key, &options).map(ManuallyDrop::new)
+        sealed.into_keynode(key, &options)
     }
 
     /// Tells something on standard error, unless `-q`.

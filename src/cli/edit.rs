@@ -55,17 +55,17 @@ impl Place {
 ///
 /// Something on the way is no directory.
 pub(super) fn lookup<'a>(namespace: &'a Namespace, path: &ItemPath) -> Result<Option<&'a Item>> {
-    let mut item = namespace.root();
+    let mut id = ItemId::ROOT;
     for name in path.components() {
-        if !matches!(item.content, Content::Directory(_)) {
+        if !namespace.is_directory(id) {
             return Err(Error::new(Kind::NotDirectory, "a part of the path is not a directory").at(path));
         }
-        match namespace.child(item.id, name.as_bytes()) {
-            Some(child) => item = child,
+        match namespace.child_id(id, name.as_bytes()) {
+            Some(child) => id = child,
             None => return Ok(None),
         }
     }
-    Ok(Some(item))
+    namespace.resolve(path).map(Some)
 }
 
 /// Sees to it that an item is a secret.
@@ -103,8 +103,8 @@ pub(super) fn directory(transaction: &mut Transaction<'_>, path: &ItemPath) -> R
     let mut so_far = ItemPath::root();
     for name in path.components() {
         so_far.push(name.clone());
-        id = match transaction.namespace().child(id, name.as_bytes()) {
-            Some(item) if matches!(item.content, Content::Directory(_)) => item.id,
+        id = match transaction.namespace().child_id(id, name.as_bytes()) {
+            Some(below) if transaction.namespace().is_directory(below) => below,
             Some(_) => return Err(Error::new(Kind::NotDirectory, "not a directory").at(so_far)),
             None => transaction.create_directory(id, name, Attributes::new(DIRECTORY_MODE))?,
         };

@@ -1,6 +1,7 @@
 //! The node's own key.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sequoia_openpgp::cert::{Cert, CertBuilder, CipherSuite};
@@ -26,8 +27,11 @@ pub(super) const USER_ID: &str = "pkfs keynode";
 
 /// A node's key, unlocked: opens and seals its messages, signs its commits.
 ///
-/// It may be used from many threads at once; nothing waits for another.
-pub struct NodeKey {
+/// It may be used from many threads at once; nothing waits for another. A clone is the same key.
+#[derive(Clone)]
+pub struct NodeKey(Arc<Parts>);
+
+struct Parts {
     /// With the secret parts, which the library keeps encrypted in memory.
     key: Cert,
     certificate: Certificate,
@@ -69,13 +73,13 @@ impl NodeKey {
         let signer = valid().for_signing().next().ok_or_else(unfit)?.key().clone();
         let decryptor = valid().for_storage_encryption().next().ok_or_else(unfit)?.key().clone();
         let profile = profile_of(&key).ok_or_else(unfit)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Parts {
             certificate: Certificate::of(&key),
             profile,
             signer: signer.into_keypair().map_err(|e| unfit().because(e))?,
             decryptor: decryptor.into_keypair().map_err(|e| unfit().because(e))?,
             key,
-        })
+        })))
     }
 
     /// The whole secret key, armored and without passphrase.
@@ -85,7 +89,8 @@ impl NodeKey {
     /// The library failed.
     pub fn to_secret(&self) -> Result<Locked> {
         let mut out = Locked::default();
-        self.key
+        self.0
+            .key
             .as_tsk()
             .armored()
             .serialize(&mut out)
@@ -94,18 +99,18 @@ impl NodeKey {
     }
 
     /// Its public half.
-    pub const fn certificate(&self) -> &Certificate {
-        &self.certificate
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.certificate
     }
 
     /// Its fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.certificate.fingerprint()
+        self.0.certificate.fingerprint()
     }
 
     /// The profile that follows from the kind of key.
-    pub const fn profile(&self) -> Profile {
-        self.profile
+    pub fn profile(&self) -> Profile {
+        self.0.profile
     }
 
     /// Signs these bytes: a detached signature in armor, as git's `gpgsig` header holds it: lines with `\n` between
@@ -121,10 +126,10 @@ impl NodeKey {
 
     fn signature(&self, data: &[u8]) -> sequoia_openpgp::Result<String> {
         // A clock that is behind must not make a signature older than its key, which nobody would accept.
-        let time = SystemTime::now().max(self.signer.public().creation_time());
+        let time = SystemTime::now().max(self.0.signer.public().creation_time());
         let signature = SignatureBuilder::new(SignatureType::Binary)
             .set_signature_creation_time(time)?
-            .sign_message(&mut self.signer.clone(), data)?;
+            .sign_message(&mut self.0.signer.clone(), data)?;
         let mut out = armor::Writer::new(Vec::new(), armor::Kind::Signature)?;
         Packet::from(signature).serialize(&mut out)?;
         let text = String::from_utf8(out.finalize()?)?;
@@ -132,8 +137,8 @@ impl NodeKey {
     }
 
     /// Which container the profile uses.
-    pub(super) const fn container(&self) -> Container {
-        match self.profile {
+    pub(super) fn container(&self) -> Container {
+        match self.0.profile {
             Profile::Gnupg => Container::V1,
             Profile::Rfc9580 => Container::V2,
             #[cfg(feature = "pqc")]
@@ -143,7 +148,7 @@ impl NodeKey {
 
     /// The key that messages are encrypted to.
     pub(super) fn recipient(&self) -> &PublicKey {
-        self.decryptor.public()
+        self.0.decryptor.public()
     }
 
     /// Whether this packet names the node's encryption key.
@@ -152,7 +157,7 @@ impl NodeKey {
     }
 
     pub(super) fn open_session_key(&self, packet: &PKESK) -> Option<crypto::SessionKey> {
-        open_session_key(&self.decryptor, packet)
+        open_session_key(&self.0.decryptor, packet)
     }
 }
 

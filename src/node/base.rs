@@ -1,57 +1,66 @@
 //! The tree that a checkpoint holds, read as it is needed.
 //!
-//! Opening a keynode looks at each line of the checkpoint only long enough to know whose it is; an item is made of its
-//! lines when it is first asked for. The lines are the node's own, under its signature; `fsck` reads them all.
+//! Opening a keynode reads the directory: which names there are, and whose. What an item is stands in [`Details`], a part of
+//! which is read when one of its items is first asked for. The lines are the node's own, under its signature; `fsck` reads
+//! them all.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use imbl::OrdMap;
 use log::error;
 
+use super::attributes::Attributes;
 use super::change::Change;
-use super::directory::{Text, line};
+use super::details::{Details, Known, Source};
+use super::directory::{ITEMS, Text, Thing};
 use super::id::ItemId;
 use super::name::{ItemPath, Name};
-use super::namespace::{Content, Head, Item, Namespace, SecretState};
+use super::namespace::{Content, Item, Namespace, SecretState};
 use super::quote::unquote;
 use crate::error::{Error, Result};
 
-/// What the line of a secret and that of its name have on average, at least; only memory depends on it.
-const SHORT: usize = 90;
+/// What the line of a name has on average, at least; only memory depends on it.
+const SHORT: usize = 45;
 
-/// A checkpoint's lines and where to find what in them.
+/// A checkpoint's directory and where to find what in it.
 #[derive(Default)]
 pub(super) struct Base {
     text: Text,
-    heads: Vec<u8>,
-    /// By id.
-    rows: Vec<Row>,
-    made: Vec<OnceLock<Option<Arc<Item>>>>,
+    /// All that is no directory, by id.
+    things: Vec<Row>,
+    details: Details,
+    /// In the order of the text.
     directories: Vec<Directory>,
+    /// Where a directory is among them, by id.
+    places: Vec<(ItemId, u32)>,
+    made: Vec<OnceLock<Option<Arc<Item>>>>,
+    made_directories: Vec<OnceLock<Option<Arc<Item>>>>,
     names: Vec<NameLine>,
     /// Second and further names of hard links, by id.
     links: Vec<(ItemId, u32)>,
+    /// Whether something was asked for that cannot be read.
+    lacking: AtomicBool,
 }
 
-/// One item.
+/// One item that is no directory.
 struct Row {
     id: ItemId,
-    /// Where its line starts in the text.
-    at: u32,
-    /// Its first name in `names`, or its place in `directories`.
-    place: Place,
-    /// Whether it is a secret, which has a head.
-    secret: bool,
+    thing: Thing,
+    /// Its first name in `names`; none: it was deleted.
+    name: Option<u32>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Directory(u32),
-    Name(u32),
-    Nameless,
+impl Known for Row {
+    fn id(&self) -> ItemId {
+        self.id
+    }
+
+    fn thing(&self) -> Thing {
+        self.thing
+    }
 }
 
 /// A line `called` or `name`.
@@ -64,26 +73,29 @@ struct NameLine {
 /// A line `directory`, which is followed by all the names in it that are not directories.
 struct Directory {
     id: ItemId,
+    /// Where its line starts in the text.
+    at: u32,
     /// What it is called and in which directory; none for the top.
     name: Option<(u32, Name)>,
     names: std::ops::Range<u32>,
+    /// In the order of their names.
     subdirectories: Vec<u32>,
 }
 
 impl Namespace {
-    /// Takes the lines of a checkpoint and the heads of its secrets.
+    /// Takes the directory of a checkpoint; `source` has the rest, in so many parts. `whole`: all of it is read at once.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Damaged`]: they are not what [`Text::of`] gives.
-    pub(super) fn load(text: Text, heads: Vec<u8>) -> Result<Self> {
+    /// [`crate::error::Kind::Damaged`]: it is not what [`super::directory::Written::of`] gives.
+    pub(super) fn load(text: Text, parts: usize, source: Box<dyn Source>, whole: bool) -> Result<Self> {
         let mut reader = Reader::default();
         let lines = text.len() / SHORT;
-        reader.base.rows.reserve(lines / 2);
-        reader.base.names.reserve(lines / 2);
+        reader.base.things.reserve(lines);
+        reader.base.names.reserve(lines);
         for (at, line) in text.lines() {
             reader.line(at, line).ok_or_else(|| wrong(line))?;
         }
-        reader.finish(text, heads).ok_or_else(|| Error::damaged("the checkpoint does not fit together"))
+        reader.finish(text).ok_or_else(unfit)?.filled(parts, source, whole)
     }
 }
 
@@ -107,9 +119,8 @@ impl Reader {
         match word {
             b"called" => self.called(at, rest),
             b"name" => self.linked(at, rest),
-            b"secret" | b"symlink" | b"fifo" | b"socket" => {
-                let id = ItemId::from_hex(rest.get(..32)?)?;
-                self.base.rows.push(Row { id, at, place: Place::Nameless, secret: word == b"secret" });
+            b"deleted" => {
+                self.base.things.push(Row { id: ItemId::from_hex(rest)?, thing: Thing::Secret, name: None });
                 Some(())
             }
             b"directory" => match Change::parse(line).ok()? {
@@ -133,6 +144,9 @@ impl Reader {
         let name = match path.split() {
             Some((parent, name)) => {
                 let parent = *self.paths.get(&parent.to_bytes())?;
+                let before = self.base.directories.get(parent as usize)?.subdirectories.last();
+                let before = before.and_then(|&n| self.base.directories.get(n as usize)?.name.as_ref());
+                before.is_none_or(|(_, before)| before < name).then_some(())?;
                 self.base.directories.get_mut(parent as usize)?.subdirectories.push(number);
                 Some((parent, name.clone()))
             }
@@ -147,16 +161,19 @@ impl Reader {
             self.prefix.push(b'/');
         }
         self.last.clear();
-        self.base.directories.push(Directory { id, name, names: next..next, subdirectories: Vec::new() });
-        self.base.rows.push(Row { id, at, place: Place::Directory(number), secret: false });
+        self.base.directories.push(Directory { id, at, name, names: next..next, subdirectories: Vec::new() });
+        self.base.places.push((id, number));
         Some(())
     }
 
-    /// `<name>`: the last item, in the last directory.
-    fn called(&mut self, at: u32, quoted: &[u8]) -> Option<()> {
-        let row = self.base.rows.last_mut().filter(|row| row.place == Place::Nameless)?;
-        row.place = Place::Name(u32::try_from(self.base.names.len()).ok()?);
-        let id = row.id;
+    /// `<name> TAB <id> TAB <thing>`: an item's first name, in the last directory.
+    fn called(&mut self, at: u32, rest: &[u8]) -> Option<()> {
+        let tab = memchr::memchr(b'\t', rest)?;
+        let (quoted, rest) = (&rest[..tab], &rest[tab + 1..]);
+        let (id, rest) = rest.split_at_checked(32)?;
+        let (id, thing) = (ItemId::from_hex(id)?, Thing::parse(rest.strip_prefix(b"\t")?)?);
+        let name = Some(u32::try_from(self.base.names.len()).ok()?);
+        self.base.things.push(Row { id, thing, name });
         let unquoted;
         let name = if quoted.first() == Some(&b'"') {
             unquoted = unquote(quoted)?;
@@ -190,112 +207,163 @@ impl Reader {
     }
 
     /// Checks what concerns the whole, and hands it over.
-    fn finish(self, text: Text, heads: Vec<u8>) -> Option<Namespace> {
+    fn finish(self, text: Text) -> Option<Loaded> {
         let Self { mut base, former, .. } = self;
-        base.rows.sort_unstable_by_key(|row| row.id);
+        base.things.sort_unstable_by_key(|row| row.id);
+        base.places.sort_unstable();
         base.links.sort_unstable();
-        let distinct = base.rows.windows(2).all(|pair| pair[0].id != pair[1].id);
+        let distinct = base.things.windows(2).all(|pair| pair[0].id != pair[1].id)
+            && base.places.windows(2).all(|pair| pair[0].0 != pair[1].0)
+            && base.places.iter().all(|(id, _)| base.thing(*id).is_none());
         if !distinct || base.directories.is_empty() {
             return None;
         }
-        let secrets = base.rows.iter().filter(|row| row.secret);
-        let (all, named) =
-            secrets.fold((0, 0), |(all, named), row| (all + 1, named + usize::from(row.place != Place::Nameless)));
-        // One line each; which is whose is seen when it is asked for.
-        (memchr::memchr_iter(b'\n', &heads).count() == all).then_some(())?;
-        base.rows.iter().all(|row| row.secret || row.place != Place::Nameless).then_some(())?;
-        let linked = |id: &ItemId| {
-            let row = base.row(*id)?;
-            matches!(base.rows[row].place, Place::Name(_)).then_some(())
-        };
-        base.links.iter().all(|(id, _)| linked(id).is_some()).then_some(())?;
-        let deleted = |id: &ItemId| {
-            let row = base.row(*id)?;
-            (base.rows[row].place == Place::Nameless).then_some(())
-        };
-        former.values().flatten().all(|id| deleted(id).is_some()).then_some(())?;
-        base.made.resize_with(base.rows.len(), OnceLock::new);
-        (base.text, base.heads) = (text, heads);
-        // Everything starts there, so it is read at once.
-        base.get(ItemId::ROOT)?;
-        Some(Namespace::of(base, former, named))
+        let named = base.things.iter().filter(|row| row.thing == Thing::Secret && row.name.is_some()).count();
+        let row = |id: &ItemId| base.thing(*id).map(|place| &base.things[place]);
+        base.links.iter().all(|(id, _)| row(id).is_some_and(|row| row.name.is_some())).then_some(())?;
+        former.values().flatten().all(|id| row(id).is_some_and(|row| row.name.is_none())).then_some(())?;
+        base.made.resize_with(base.things.len(), OnceLock::new);
+        base.made_directories.resize_with(base.directories.len(), OnceLock::new);
+        base.text = text;
+        Some(Loaded { base, former, named })
+    }
+}
+
+/// A directory that was read.
+struct Loaded {
+    base: Base,
+    former: OrdMap<Vec<u8>, Vec<ItemId>>,
+    named: usize,
+}
+
+impl Loaded {
+    fn filled(self, parts: usize, source: Box<dyn Source>, whole: bool) -> Result<Namespace> {
+        let Self { mut base, former, named } = self;
+        if parts != base.things.len().div_ceil(ITEMS) {
+            return Err(unfit());
+        }
+        base.details = Details::new(parts, source);
+        if whole {
+            base.details.complete(&base.things)?;
+        }
+        Ok(Namespace::of(base, former, named))
     }
 }
 
 impl Base {
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.things.len() + self.directories.len()
     }
 
     pub fn get(&self, id: ItemId) -> Option<&Arc<Item>> {
-        self.at(self.row(id)?)
-    }
-
-    /// All of them, in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Item>> {
-        (0..self.rows.len()).filter_map(|row| self.at(row))
-    }
-
-    fn row(&self, id: ItemId) -> Option<usize> {
-        self.rows.binary_search_by_key(&id, |row| row.id).ok()
-    }
-
-    fn at(&self, row: usize) -> Option<&Arc<Item>> {
-        let (made, row) = (self.made.get(row)?, self.rows.get(row)?);
-        let make = || {
-            let item = self.make(row);
-            if item.is_none() {
-                error!("item {} of the checkpoint is not understood; `pkfs fsck` tells more", row.id);
-            }
-            item.map(Arc::new)
-        };
-        made.get_or_init(make).as_ref()
-    }
-
-    /// Reads the lines of one item.
-    fn make(&self, row: &Row) -> Option<Item> {
-        let mut subdirectories = 0;
-        let (attributes, content) = match Change::parse(self.text.line(row.at)?).ok()? {
-            Change::Directory { attributes, .. } => {
-                let Place::Directory(number) = row.place else { return None };
-                let directory = self.directories.get(number as usize)?;
-                subdirectories = u32::try_from(directory.subdirectories.len()).ok()?;
-                (attributes, Content::Directory(self.children(directory)?))
-            }
-            Change::Secret { attributes, secret, .. } => {
-                let head = self.head(row.id)?;
-                (attributes, Content::Secret(SecretState { line: secret, head: Some(head) }))
-            }
-            Change::Symlink { attributes, target, .. } => (attributes, Content::Symlink(target)),
-            Change::Fifo { attributes, .. } => (attributes, Content::Fifo),
-            Change::Socket { attributes, .. } => (attributes, Content::Socket),
-            _ => return None,
-        };
-        Some(Item { id: row.id, attributes, content, names: self.names_of(row)?, subdirectories })
-    }
-
-    /// The head of a secret, from the lines that are in the order of the ids.
-    fn head(&self, id: ItemId) -> Option<Head> {
-        let wanted = id.to_string();
-        let (mut from, mut to) = (0, self.heads.len());
-        while from < to {
-            let middle = from + (to - from) / 2;
-            let start = memchr::memrchr(b'\n', &self.heads[from..middle]).map_or(from, |newline| from + newline + 1);
-            let found = line(&self.heads, u32::try_from(start).ok()?)?;
-            match found.get(..32)?.cmp(wanted.as_bytes()) {
-                Ordering::Less => from = start + found.len() + 1,
-                Ordering::Equal => return Head::parse(found).ok().filter(|(of, _)| *of == id).map(|(_, head)| head),
-                Ordering::Greater => to = start,
-            }
+        match self.place(id) {
+            Some(place) => self.directory(place),
+            None => self.at(self.thing(id)?),
         }
-        None
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Item>> {
+        let directories = (0..self.directories.len()).filter_map(|place| self.directory(place));
+        (0..self.things.len()).filter_map(|place| self.at(place)).chain(directories)
+    }
+
+    /// What this name leads to in that directory.
+    pub fn child(&self, directory: ItemId, name: &[u8]) -> Option<ItemId> {
+        let place = self.place(directory)?;
+        if let Some(made) = self.made_directories.get(place)?.get() {
+            return made.as_ref()?.children()?.get(name).copied();
+        }
+        let directory = self.directories.get(place)?;
+        let lines = self.names.get(directory.names.start as usize..directory.names.end as usize)?;
+        let found = lines.partition_point(|line| self.name(line).is_some_and(|found| found.as_bytes() < name));
+        if let Some(line) = lines.get(found)
+            && self.name(line)?.as_bytes() == name
+        {
+            return Some(line.id);
+        }
+        let below = &directory.subdirectories;
+        let called = |&number: &u32| Some(self.directories.get(number as usize)?.name.as_ref()?.1.as_bytes());
+        let found = below.partition_point(|number| called(number).is_some_and(|found| found < name));
+        let number = below.get(found).filter(|number| called(number) == Some(name))?;
+        Some(self.directories.get(*number as usize)?.id)
+    }
+
+    pub fn is_directory(&self, id: ItemId) -> bool {
+        self.place(id).is_some()
+    }
+
+    /// A secret that takes this state; `None` where there is no such secret. What it was is not read.
+    pub fn renewed(&self, id: ItemId, attributes: Attributes, state: SecretState) -> Option<Item> {
+        let row = self.things.get(self.thing(id)?).filter(|row| row.thing == Thing::Secret)?;
+        let content = Content::Secret(state);
+        Some(Item { id, attributes, content, names: self.names_of(row)?, subdirectories: 0 })
+    }
+
+    /// Reads all that has not been read.
+    pub fn read_all(&self) -> Result<()> {
+        self.details.read_all(&self.things)
+    }
+
+    /// Whether a new checkpoint is better than this one.
+    pub fn is_damaged(&self) -> bool {
+        self.details.are_damaged()
+    }
+
+    /// Whether something was asked for that cannot be read.
+    pub fn lacks(&self) -> bool {
+        self.lacking.load(Ordering::Relaxed)
+    }
+
+    fn place(&self, id: ItemId) -> Option<usize> {
+        let found = self.places.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        Some(self.places[found].1 as usize)
+    }
+
+    fn thing(&self, id: ItemId) -> Option<usize> {
+        self.things.binary_search_by_key(&id, |row| row.id).ok()
+    }
+
+    fn directory(&self, place: usize) -> Option<&Arc<Item>> {
+        let (made, directory) = (self.made_directories.get(place)?, self.directories.get(place)?);
+        made.get_or_init(|| self.kept(directory.id, self.make_directory(directory))).as_ref()
+    }
+
+    fn at(&self, place: usize) -> Option<&Arc<Item>> {
+        let (made, row) = (self.made.get(place)?, self.things.get(place)?);
+        made.get_or_init(|| self.kept(row.id, self.make(place, row))).as_ref()
+    }
+
+    fn kept(&self, id: ItemId, made: Option<Item>) -> Option<Arc<Item>> {
+        if made.is_none() {
+            self.lacking.store(true, Ordering::Relaxed);
+            error!("item {id} of the checkpoint cannot be read; `pkfs fsck` tells more");
+        }
+        made.map(Arc::new)
+    }
+
+    fn make_directory(&self, directory: &Directory) -> Option<Item> {
+        let Change::Directory { attributes, id, .. } = Change::parse(self.text.line(directory.at)?).ok()? else {
+            return None;
+        };
+        let content = Content::Directory(self.children(directory)?);
+        let names = match &directory.name {
+            Some((parent, name)) => vec![(self.directories.get(*parent as usize)?.id, name.clone())],
+            None => Vec::new(),
+        };
+        let subdirectories = u32::try_from(directory.subdirectories.len()).ok()?;
+        Some(Item { id, attributes, content, names, subdirectories })
+    }
+
+    fn make(&self, place: usize, row: &Row) -> Option<Item> {
+        let (attributes, content) = self.details.get(place, &self.things)?;
+        Some(Item { id: row.id, attributes, content, names: self.names_of(row)?, subdirectories: 0 })
     }
 
     fn children(&self, directory: &Directory) -> Option<OrdMap<Name, ItemId>> {
         let mut children = OrdMap::new();
-        for number in directory.names.clone() {
-            let (name, id) = self.name(number)?;
-            children.insert(name, id);
+        for line in self.names.get(directory.names.start as usize..directory.names.end as usize)? {
+            children.insert(self.name(line)?, line.id);
         }
         for &number in &directory.subdirectories {
             let below = self.directories.get(number as usize)?;
@@ -306,40 +374,33 @@ impl Base {
     }
 
     fn names_of(&self, row: &Row) -> Option<Vec<(ItemId, Name)>> {
-        match row.place {
-            Place::Nameless => Some(Vec::new()),
-            Place::Directory(number) => {
-                let named = self.directories.get(number as usize)?.name.as_ref();
-                named.map_or(Some(Vec::new()), |(parent, name)| {
-                    Some(vec![(self.directories.get(*parent as usize)?.id, name.clone())])
-                })
-            }
-            Place::Name(first) => {
-                let from = self.links.partition_point(|(id, _)| *id < row.id);
-                let more = self.links.iter().skip(from).take_while(|(id, _)| *id == row.id).map(|(_, number)| *number);
-                let named = |number: u32| {
-                    let directory = self.names.get(number as usize)?.directory;
-                    Some((self.directories.get(directory as usize)?.id, self.name(number)?.0))
-                };
-                std::iter::once(first).chain(more).map(named).collect()
-            }
-        }
+        let Some(first) = row.name else { return Some(Vec::new()) };
+        let from = self.links.partition_point(|(id, _)| *id < row.id);
+        let more = self.links.iter().skip(from).take_while(|(id, _)| *id == row.id).map(|(_, number)| *number);
+        let named = |number: u32| {
+            let line = self.names.get(number as usize)?;
+            Some((self.directories.get(line.directory as usize)?.id, self.name(line)?))
+        };
+        std::iter::once(first).chain(more).map(named).collect()
     }
 
-    /// What a line `called` or `name` says: the last part of its path, and whose it is.
-    fn name(&self, number: u32) -> Option<(Name, ItemId)> {
-        let found = self.names.get(number as usize)?;
-        let mut fields = self.text.line(found.at)?.split(|&b| b == b'\t').skip(1);
+    /// What a line `called` or `name` says: the last part of its path.
+    fn name(&self, line: &NameLine) -> Option<Name> {
+        let mut fields = self.text.line(line.at)?.split(|&b| b == b'\t').skip(1);
         let path = unquote(fields.next()?)?;
         let last = memchr::memrchr(b'/', &path).map_or(0, |slash| slash + 1);
-        Some((Name::new(&path[last..]).ok()?, found.id))
+        Name::new(&path[last..]).ok()
     }
 }
 
 impl fmt::Debug for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Base").field("items", &self.rows.len()).finish_non_exhaustive()
+        f.debug_struct("Base").field("items", &self.len()).finish_non_exhaustive()
     }
+}
+
+fn unfit() -> Error {
+    Error::damaged("the checkpoint does not fit together")
 }
 
 fn wrong(line: &[u8]) -> Error {

@@ -160,16 +160,6 @@ impl Change {
         out.extend_from_slice(b"\n");
     }
 
-    /// What it brings into being without a name.
-    pub(super) fn defines(&self) -> Option<ItemId> {
-        match self {
-            Self::Secret { id, .. } | Self::Symlink { id, .. } | Self::Fifo { id, .. } | Self::Socket { id, .. } => {
-                Some(*id)
-            }
-            _ => None,
-        }
-    }
-
     /// Reads a line without its newline.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ impl Transaction<'_> {
         if snapshot.since.transactions > 0 || snapshot.checkpoint.is_none() {
             snapshot.renew_checkpoint(&self.keynode.key, &mut checkpoint)?;
         }
-        let references = snapshot.references();
+        let references = snapshot.references()?;
         let slots = self.final_slots()?;
         snapshot.archive = self.lock.compact(&references, &slots, built.objects.iter().chain(&checkpoint))?;
         Ok(self.acknowledge(snapshot))
@@ -60,14 +60,14 @@ impl Transaction<'_> {
 
 impl Snapshot {
     /// Every reference that this state needs: secrets, the checkpoint, what waits in the inbox, the log.
-    fn references(&self) -> Vec<(String, Oid)> {
+    fn references(&self) -> Result<Vec<(String, Oid)>> {
         let heads =
-            self.namespace.items().filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
+            self.namespace.items()?.filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
         let mut references: Vec<(String, Oid)> = heads.collect();
         references.extend(self.checkpoint.map(|commit| (super::checkpoint::REFERENCE.to_owned(), commit.oid)));
         references.extend(self.archive.references("refs/heads/inbox/"));
         references.push((REFERENCE.to_owned(), self.log.oid));
         references.sort_unstable();
-        references
+        Ok(references)
     }
 }

@@ -1,6 +1,6 @@
 //! Changing a tree: what the lines of a transaction do to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use imbl::OrdMap;
 
@@ -63,6 +63,14 @@ impl Namespace {
             Change::Exchange { one, other } => self.exchange(one, other, date),
             Change::Slot { .. } | Change::Share { .. } | Change::Repaired { .. } => Ok(()),
         }
+    }
+
+    /// Gives a secret the state that a line and a head say, without reading the one before. `false`: nothing was done,
+    /// and [`Self::apply`] is to do what the line says.
+    pub(super) fn renew(&mut self, change: &Change, heads: &HashMap<ItemId, Head>) -> bool {
+        let Change::Secret { id, attributes, secret } = change else { return false };
+        let Some(&head) = heads.get(id) else { return false };
+        self.items.renew(*id, *attributes, SecretState { line: secret.clone(), head: Some(head) })
     }
 
     /// Sets the head of a secret.
@@ -144,13 +152,14 @@ impl Namespace {
         let Some(name) = path.name() else {
             return Err(Error::new(Kind::Invalid, "the top directory cannot be moved or removed"));
         };
-        let mut at = self.root();
+        let mut at = ItemId::ROOT;
         for part in &path.components()[..path.components().len() - 1] {
-            let next = at.children().and_then(|children| children.get(part)).and_then(|&id| self.item(id));
-            at = next.ok_or_else(|| Error::not_found(format!("{path}: no such directory")))?;
+            at = self
+                .child_id(at, part.as_bytes())
+                .ok_or_else(|| Error::not_found(format!("{path}: no such directory")))?;
         }
-        if at.is_directory() {
-            Ok((at.id, name))
+        if self.is_directory(at) {
+            Ok((at, name))
         } else {
             Err(Error::new(Kind::NotDirectory, format!("{path}: its parent is not a directory")))
         }
@@ -167,7 +176,7 @@ impl Namespace {
     /// Gives an item a name that is free.
     fn bind(&mut self, path: &ItemPath, id: ItemId, date: Option<Timestamp>) -> Result<()> {
         let (directory, name) = self.place(path)?;
-        if self.child(directory, name.as_bytes()).is_some() {
+        if self.child_id(directory, name.as_bytes()).is_some() {
             return Err(Error::new(Kind::Exists, format!("{path}: exists already")));
         }
         let item = self.edit(id)?;
@@ -256,11 +265,11 @@ impl Namespace {
         };
         let (id, directory) = (item.id, item.is_directory());
         self.refuse_inside(id, new_directory, to)?;
-        if let Some(target) = self.child(new_directory, new_name.as_bytes()) {
-            if target.id == id {
+        if let Some(target) = self.child_id(new_directory, new_name.as_bytes()) {
+            if target == id {
                 return Ok(());
             }
-            match (directory, target.is_directory()) {
+            match (directory, self.is_directory(target)) {
                 (true, false) => return Err(Error::new(Kind::NotDirectory, format!("{to}: not a directory"))),
                 (false, true) => return Err(Error::new(Kind::IsDirectory, format!("{to}: a directory"))),
                 _ => {

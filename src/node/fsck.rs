@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::change::Change;
-use super::checkpoint;
+use super::checkpoint::{self, Reading};
 use super::commit::Commit;
-use super::directory::Text;
+use super::directory::Written;
 use super::id::{CommitRef, ItemId};
 use super::keynode::{LARGEST_VALUE, lacks, older};
 use super::log::{REFERENCE, Reader};
@@ -168,7 +168,11 @@ fn check_with_key(archive: &Archive, key: &NodeKey, memory: &Memory, report: &mu
     check_checkpoint(&mut reader, &rebuilt, report);
     let namespace = &rebuilt.namespace;
     let mut logged: Vec<(ItemId, Head)> = Vec::new();
-    for item in namespace.items() {
+    let items = match namespace.items() {
+        Ok(items) => items,
+        Err(error) => return report.error(REFERENCE, &error),
+    };
+    for item in items {
         match item.secret().map(|secret| secret.head) {
             Some(Some(head)) => logged.push((item.id, head)),
             Some(None) => report.add(Severity::Error, place(namespace, item.id), "the log names no head for it"),
@@ -250,7 +254,7 @@ fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &
     }
     let shares = || -> Result<()> {
         let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &mut HashMap::new())?;
-        for (path, oid, _) in &files.files {
+        for (path, oid, _) in &files.listed {
             let place = match path.as_str() {
                 SHARES_FILE => SHARES,
                 path if path.starts_with("grants/") => "grant",
@@ -272,15 +276,15 @@ fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &
 /// The checkpoint must say what the log says.
 fn check_checkpoint(reader: &mut Reader<'_>, rebuilt: &Snapshot, report: &mut Report) {
     let loaded = checkpoint::find(reader.archive, reader.key).and_then(|(commit, own, _)| {
-        checkpoint::read(reader.archive, reader.key, (&commit, own))?;
-        reader.load()
+        checkpoint::read(reader.archive, reader.key, (&commit, own), Reading::Whole)?;
+        reader.load(true)
     });
     match loaded {
-        Ok(loaded) => {
-            if Text::of(&loaded.namespace) != Text::of(&rebuilt.namespace) {
-                report.add(Severity::Error, checkpoint::REFERENCE, "it does not say what the log says");
-            }
-        }
+        Ok(loaded) => match (Written::of(&loaded.namespace), Written::of(&rebuilt.namespace)) {
+            (Ok(loaded), Ok(rebuilt)) if loaded == rebuilt => {}
+            (Err(error), _) | (_, Err(error)) => report.error(checkpoint::REFERENCE, &error),
+            _ => report.add(Severity::Error, checkpoint::REFERENCE, "it does not say what the log says"),
+        },
         Err(error) => report.error(checkpoint::REFERENCE, &error),
     }
 }

@@ -53,8 +53,8 @@ impl Keynode {
         let snapshot = self.snapshot();
         let sizes = snapshot.archive.sizes();
         let namespace = &snapshot.namespace;
-        let deleted = namespace.items().filter(|item| item.secret().is_some() && item.links() == 0).count();
-        let directories = namespace.items().filter(|item| item.is_directory()).count() - 1;
+        let deleted = namespace.items()?.filter(|item| item.secret().is_some() && item.links() == 0).count();
+        let directories = namespace.items()?.filter(|item| item.is_directory()).count() - 1;
         let not_compactable = match self.read_only() {
             Some(why) => Some(why.to_owned()),
             None => WriteLock::acquire_from(&snapshot.archive)

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 
+use super::attributes::Attributes;
 use super::base::Base;
 use super::id::ItemId;
-use super::namespace::Item;
+use super::namespace::{Item, SecretState};
+use crate::error::Result;
 
 /// Items by id. A clone costs nothing and shares what is not changed since.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,30 @@ impl Items {
         self.changed.get_mut(&id)?.as_mut().map(Arc::make_mut)
     }
 
+    /// What this name leads to in that directory.
+    pub fn child(&self, directory: ItemId, name: &[u8]) -> Option<ItemId> {
+        match self.changed.get(&directory) {
+            Some(item) => item.as_ref()?.children()?.get(name).copied(),
+            None => self.base.child(directory, name),
+        }
+    }
+
+    pub fn is_directory(&self, id: ItemId) -> bool {
+        match self.changed.get(&id) {
+            Some(item) => item.as_ref().is_some_and(|item| item.is_directory()),
+            None => self.base.is_directory(id),
+        }
+    }
+
+    /// Gives a secret another state without reading the one before; `false`: nothing was done.
+    pub fn renew(&mut self, id: ItemId, attributes: Attributes, state: SecretState) -> bool {
+        if self.changed.contains_key(&id) {
+            return false;
+        }
+        let item = self.base.renewed(id, attributes, state);
+        item.map(|item| self.changed.insert(id, Some(Arc::new(item)))).is_some()
+    }
+
     pub fn insert(&mut self, item: Item) {
         self.count += usize::from(self.get(item.id).is_none());
         self.changed.insert(item.id, Some(Arc::new(item)));
@@ -74,6 +100,16 @@ impl Items {
 
     pub fn len(&self) -> usize {
         self.count
+    }
+
+    /// Reads all that has not been read.
+    pub fn read_all(&self) -> Result<()> {
+        self.base.read_all()
+    }
+
+    /// The checkpoint that they come from.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
 
     /// All of them, in no order.

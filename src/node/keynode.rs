@@ -33,6 +33,7 @@ const PAST: usize = 2;
 
 /// How to open a keynode.
 #[derive(Debug, Clone, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct OpenOptions {
     /// Never write to it.
     pub read_only: bool,
@@ -40,6 +41,8 @@ pub struct OpenOptions {
     pub allow_rollback: bool,
     /// Take such a file to look at it: it cannot be written, and what was seen before stays remembered.
     pub only_look: bool,
+    /// Read all names and what they stand for at once, for what is to last: later, they are read from the file as it was.
+    pub whole: bool,
     /// The node that it must be.
     pub node: Option<Fingerprint>,
 }
@@ -130,7 +133,7 @@ impl Keynode {
         let archive = archive::create(path, genesis(&key, slots)?)?;
         let path = canonical(path)?;
         // Read back as anybody would, so that nothing is handed out that cannot be opened.
-        let snapshot = Reader::new(&archive, &key).load()?;
+        let snapshot = Reader::new(&archive, &key).load(true)?;
         memory.pin(&path, &key.fingerprint());
         memory.remember(&key.fingerprint(), &snapshot.log);
         let state = RwLock::new(Arc::new(snapshot));
@@ -167,7 +170,7 @@ impl Keynode {
         let remembered = memory.last_commit(&node);
         let archive = &archive.refresh()?.unwrap_or_else(|| archive.clone());
         let mut reader = Reader::new(archive, &key);
-        let snapshot = reader.load()?;
+        let snapshot = reader.load(options.whole)?;
         let lacks = match remembered {
             Some(seen) if !options.allow_rollback && lacks(&mut reader, snapshot.log, &seen)? => Some(seen.oid),
             _ => None,

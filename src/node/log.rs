@@ -10,11 +10,12 @@ use log::warn;
 
 use super::attributes::Attributes;
 use super::change::Change;
-use super::checkpoint::{self, LARGEST};
+use super::checkpoint::{self, LARGEST, Reading};
 use super::commit::Commit;
 use super::id::{CommitRef, ItemId};
 use super::namespace::{Head, Namespace};
 use super::objects::{Files, commit, unproven_commit};
+use super::parallel;
 use super::snapshot::{Carried, Since, Snapshot};
 use crate::archive::{Archive, Oid};
 use crate::crypto::{Epoch, NodeKey, Sha256, open};
@@ -44,6 +45,36 @@ pub struct LogEntry {
 /// A commit and what names it.
 type Named = (Commit, CommitRef);
 
+/// So many transactions are read together, at most.
+const AT_ONCE: usize = 1024;
+
+/// What a transaction did, read and still to be applied.
+struct Done {
+    files: Files,
+    lines: Lines,
+    epoch: Arc<Epoch>,
+    heads: HashMap<ItemId, Head>,
+}
+
+impl Done {
+    fn apply(&self, namespace: &mut Namespace, reference: &CommitRef) -> Result<()> {
+        for change in &self.lines.lines {
+            if !namespace.renew(change, &self.heads) {
+                let applied = namespace.apply(change, Some(self.lines.date));
+                applied.map_err(|e| at(reference, Error::damaged(e.message())))?;
+            }
+        }
+        for (id, head) in &self.heads {
+            namespace.set_head(*id, *head).map_err(|e| at(reference, e))?;
+        }
+        Ok(())
+    }
+}
+
+fn at(reference: &CommitRef, error: Error) -> Error {
+    error.at(format!("transaction {}", reference.oid))
+}
+
 /// Reads the log of one archive with one key.
 pub(super) struct Reader<'a> {
     pub archive: &'a Archive,
@@ -68,8 +99,9 @@ impl<'a> Reader<'a> {
         Ok((head, reference))
     }
 
-    /// The state at the log's head, from the checkpoint where it serves, else from the log's beginning.
-    pub fn load(&mut self) -> Result<Snapshot> {
+    /// The state at the log's head, from the checkpoint where it serves, else from the log's beginning. `whole`: all that
+    /// the checkpoint says is read at once, so that nothing depends on this file any more.
+    pub fn load(&mut self, whole: bool) -> Result<Snapshot> {
         let (head, reference) = self.head()?;
         match checkpoint::find(self.archive, self.key) {
             Ok((found, own, log)) => {
@@ -77,7 +109,8 @@ impl<'a> Reader<'a> {
                     Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
                         .hint("this file was put together from different states; use another copy, or fsck --repair")
                 })?;
-                match checkpoint::read(self.archive, self.key, (&found, own)) {
+                let reading = if whole { Reading::Whole } else { Reading::Lazy(self.tree_at(log)) };
+                match checkpoint::read(self.archive, self.key, (&found, own), reading) {
                     Ok(checkpoint) => {
                         let epoch = Arc::new(checkpoint.epoch);
                         let mut snapshot = self.replay(checkpoint.namespace, (base, log), epoch, pending)?;
@@ -93,6 +126,15 @@ impl<'a> Reader<'a> {
         self.rebuild(head, reference)
     }
 
+    /// What makes the tree of a commit of the log, from the log's beginning.
+    fn tree_at(&self, reference: CommitRef) -> Box<dyn Fn() -> Result<Namespace> + Send + Sync> {
+        let (archive, key) = (self.archive.clone(), self.key.clone());
+        Box::new(move || {
+            let head = commit(&archive, &reference)?;
+            Ok(Reader::new(&archive, &key).rebuild(head, reference)?.namespace)
+        })
+    }
+
     /// The state at a commit of the log, from the log's beginning.
     pub fn rebuild(&mut self, head: Commit, reference: CommitRef) -> Result<Snapshot> {
         let mut pending = Vec::new();
@@ -102,7 +144,7 @@ impl<'a> Reader<'a> {
         })?;
         let Some(first) = pending.pop() else { return Err(Error::damaged("the log is empty")) };
         let mut namespace = Namespace::new(Attributes::new(0o755));
-        let (_, _, epoch) = self.step(&mut namespace, &first.0, &first.1)?;
+        let epoch = self.step(&mut namespace, &first.0, &first.1)?;
         self.replay(namespace, first, epoch, pending)
     }
 
@@ -193,11 +235,33 @@ impl<'a> Reader<'a> {
         let mut since = Since::default();
         let mut last = base;
         let mut files = None;
-        for (commit, reference) in pending.into_iter().rev() {
-            let (read, lines, used) = self.step(&mut namespace, &commit, &reference)?;
+        let mut apply = |done: Done, named: Named| -> Result<()> {
             since.transactions += 1;
-            since.lines += lines;
-            (last, files, epoch) = ((commit, reference), Some(read), used);
+            since.lines += done.lines.lines.len();
+            done.apply(&mut namespace, &named.1)?;
+            (files, epoch) = (Some(done.files), done.epoch);
+            last = named;
+            Ok(())
+        };
+        let mut pending = pending.into_iter().rev();
+        // From the first on, it is known what later ones have in common with it.
+        if let Some((commit, reference)) = pending.next() {
+            let done = self.read(&commit).map_err(|e| at(&reference, e))?;
+            apply(done, (commit, reference))?;
+        }
+        loop {
+            let some: Vec<Named> = pending.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                break;
+            }
+            let this = &*self;
+            let read = parallel::map(some, parallel::SMALL, |(commit, reference)| {
+                (this.read_ahead(&commit), (commit, reference))
+            });
+            for (done, (commit, reference)) in read {
+                let done = done.transpose().unwrap_or_else(|| self.read(&commit)).map_err(|e| at(&reference, e))?;
+                apply(done, (commit, reference))?;
+            }
         }
         let files = match files {
             Some(files) => files,
@@ -215,23 +279,33 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Applies one transaction; returns its files, how many lines it had, and the epoch of its change.
-    pub fn step(
-        &mut self,
-        namespace: &mut Namespace,
-        commit: &Commit,
-        reference: &CommitRef,
-    ) -> Result<(Files, usize, Arc<Epoch>)> {
-        let at = |e: Error| e.at(format!("transaction {}", reference.oid));
+    /// What a transaction did, where an epoch that is known covers it.
+    fn read_ahead(&self, commit: &Commit) -> Result<Option<Done>> {
+        let files = Files::read(self.archive, commit, &mut self.digests.clone())?;
+        let message = files.blob(self.archive, CHANGE_FILE)?;
+        let Some(epoch) = self.covering(&message) else { return Ok(None) };
+        let opened = open(self.key, &message, CHANGE, Some(epoch.session_key()), LARGEST)?;
+        let lines = Lines::parse(&opened.data)?;
+        drop(message);
+        Ok(Some(Done { files, lines, epoch, heads: commit.heads()?.into_iter().collect() }))
+    }
+
+    /// What a transaction did.
+    fn read(&mut self, commit: &Commit) -> Result<Done> {
         let files = Files::read(self.archive, commit, &mut self.digests)?;
-        let (changes, epoch) = self.changes(&files).map_err(at)?;
-        for change in &changes.lines {
-            namespace.apply(change, Some(changes.date)).map_err(|e| at(Error::damaged(e.message())))?;
-        }
-        for (id, head) in commit.heads().map_err(at)? {
-            namespace.set_head(id, head).map_err(at)?;
-        }
-        Ok((files, changes.lines.len(), epoch))
+        let (lines, epoch) = self.changes(&files)?;
+        Ok(Done { files, lines, epoch, heads: commit.heads()?.into_iter().collect() })
+    }
+
+    fn covering(&self, message: &[u8]) -> Option<Arc<Epoch>> {
+        self.epochs.iter().rev().find(|epoch| epoch.covers(message)).cloned()
+    }
+
+    /// Applies one transaction; returns the epoch of its change.
+    pub fn step(&mut self, namespace: &mut Namespace, commit: &Commit, reference: &CommitRef) -> Result<Arc<Epoch>> {
+        let done = self.read(commit).map_err(|e| at(reference, e))?;
+        done.apply(namespace, reference)?;
+        Ok(done.epoch)
     }
 
     /// The lines of one transaction.
@@ -243,7 +317,7 @@ impl<'a> Reader<'a> {
     /// What a transaction changed.
     fn changes(&mut self, files: &Files) -> Result<(Lines, Arc<Epoch>)> {
         let message = files.blob(self.archive, CHANGE_FILE)?;
-        let known = self.epochs.iter().rev().find(|epoch| epoch.covers(&message)).cloned();
+        let known = self.covering(&message);
         let opened = open(self.key, &message, CHANGE, known.as_deref().map(Epoch::session_key), LARGEST)?;
         let epoch = if let Some(epoch) = known {
             epoch
@@ -303,7 +377,7 @@ impl<'a> Reader<'a> {
 impl From<Files> for Carried {
     fn from(files: Files) -> Self {
         let entries = files.entries.into_iter().filter(|entry| entry.name != CHANGE_FILE.as_bytes()).collect();
-        let kept = files.files.into_iter().filter(|(path, ..)| path != CHANGE_FILE);
+        let kept = files.listed.into_iter().filter(|(path, ..)| path != CHANGE_FILE);
         Self { entries, digests: kept.map(|(path, _, digest)| (path, digest)).collect() }
     }
 }

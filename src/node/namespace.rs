@@ -178,7 +178,40 @@ impl Namespace {
 
     /// What this name leads to in that directory.
     pub fn child(&self, directory: ItemId, name: &[u8]) -> Option<&Item> {
-        self.item(*self.item(directory)?.children()?.get(name)?)
+        self.item(self.child_id(directory, name)?)
+    }
+
+    /// The id of what this name leads to in that directory, whether or not it can be read.
+    pub fn child_id(&self, directory: ItemId, name: &[u8]) -> Option<ItemId> {
+        self.items.child(directory, name)
+    }
+
+    /// Whether there is a directory with this id.
+    pub fn is_directory(&self, id: ItemId) -> bool {
+        self.items.is_directory(id)
+    }
+
+    /// What a checkpoint says of its items is read when it is asked for: reads all the rest.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`]: some of it cannot be read.
+    pub fn read_all(&self) -> Result<()> {
+        self.items.read_all()?;
+        self.whole()
+    }
+
+    /// Fails where something was asked for and could not be read, so that nothing is built on its absence.
+    pub(super) fn whole(&self) -> Result<()> {
+        if self.items.base().lacks() {
+            return Err(Error::damaged("some items of the checkpoint cannot be read")
+                .hint("`pkfs fsck KEYNODE` says which; with --repair NEW it saves what is left"));
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint that it comes from is damaged.
+    pub(super) fn needs_checkpoint(&self) -> bool {
+        self.items.base().is_damaged()
     }
 
     /// What a path leads to; symlinks are not followed.
@@ -186,24 +219,25 @@ impl Namespace {
     /// # Errors
     /// [`Kind::NotFound`], with a suggestion where a name is close, or [`Kind::NotDirectory`].
     pub fn resolve(&self, path: &ItemPath) -> Result<&Item> {
-        let mut item = self.root();
+        let mut id = ItemId::ROOT;
         let mut at = ItemPath::root();
         for name in path.components() {
-            let Some(children) = item.children() else {
+            if !self.is_directory(id) {
                 return Err(Error::new(Kind::NotDirectory, format!("{at}: not a directory")));
-            };
-            let Some(next) = children.get(name).and_then(|&id| self.item(id)) else {
+            }
+            let Some(next) = self.child_id(id, name.as_bytes()) else {
                 let error = Error::not_found(format!("{path}: no such secret"));
-                let close = closest(name, children.keys());
+                let close = closest(name, self.item(id).and_then(Item::children).into_iter().flat_map(OrdMap::keys));
                 return Err(match close {
                     Some(near) => error.hint(format!("did you mean {}?", at.join(near.clone()))),
                     None => error,
                 });
             };
-            item = next;
+            id = next;
             at.push(name.clone());
         }
-        Ok(item)
+        self.item(id)
+            .ok_or_else(|| self.whole().err().unwrap_or_else(|| Error::damaged(format!("{path}: cannot be read"))))
     }
 
     /// The path of an item's first name; `None` for what has no name.
@@ -291,14 +325,24 @@ impl Namespace {
     }
 
     /// Everything, in no order.
-    pub fn items(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter()
+    ///
+    /// # Errors
+    /// As [`Self::read_all`].
+    pub fn items(&self) -> Result<impl Iterator<Item = &Item>> {
+        self.read_all()?;
+        Ok(self.items.iter())
     }
 
     /// Everything below an item and itself, depth first, names in order of their bytes.
-    pub fn walk(&self, from: ItemId) -> Walk<'_> {
+    ///
+    /// # Errors
+    /// As [`Self::read_all`].
+    pub fn walk(&self, from: ItemId) -> Result<Walk<'_>> {
+        if self.is_directory(from) {
+            self.read_all()?;
+        }
         let start = self.path_of(from).and_then(|path| self.item(from).map(|item| (path, item)));
-        Walk { namespace: self, pending: start.into_iter().collect() }
+        Ok(Walk { namespace: self, pending: start.into_iter().collect() })
     }
 
     /// The lines that make this tree, in an order in which they can be applied: each directory is followed by the names in
@@ -324,7 +368,8 @@ impl Namespace {
             }
             open[below..].reverse();
         }
-        let mut deleted: Vec<&Item> = self.items().filter(|i| i.names.is_empty() && i.secret().is_some()).collect();
+        let mut deleted: Vec<&Item> =
+            self.items.iter().filter(|i| i.names.is_empty() && i.secret().is_some()).collect();
         deleted.sort_unstable_by_key(|item| item.id);
         for item in deleted {
             visit(item.definition());

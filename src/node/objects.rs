@@ -1,5 +1,6 @@
 //! Commits and files read from the archive, each checked against what vouches for it before it is used.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::commit::{Commit, content_digest};
@@ -61,7 +62,9 @@ pub(super) struct Files {
     /// The tree itself.
     pub entries: Vec<TreeEntry>,
     /// Path, object and digest of each file in the order of the paths.
-    pub files: Vec<(String, Oid, Sha256)>,
+    pub listed: Vec<(String, Oid, Sha256)>,
+    /// Blobs that were read for their digests.
+    read: Vec<(Oid, Vec<u8>)>,
 }
 
 impl Files {
@@ -83,11 +86,16 @@ impl Files {
             }
         }
         files.sort_unstable();
-        let mut digested = Vec::with_capacity(files.len());
+        let (mut digested, mut read) = (Vec::with_capacity(files.len()), Vec::new());
         for (path, oid) in files {
-            let digest = match known.get(&oid) {
-                Some(digest) => *digest,
-                None => *known.entry(oid).or_insert(sha256(&object(archive, &oid, ObjectKind::Blob)?)),
+            let digest = if let Some(digest) = known.get(&oid) {
+                *digest
+            } else {
+                let blob = object(archive, &oid, ObjectKind::Blob)?;
+                let digest = sha256(&blob);
+                known.insert(oid, digest);
+                read.push((oid, blob));
+                digest
             };
             digested.push((path, oid, digest));
         }
@@ -95,14 +103,17 @@ impl Files {
         if content_digest(&lines) != commit.content {
             return Err(Error::damaged(format!("tree {} is not the one that was signed", commit.tree)));
         }
-        Ok(Self { entries, files: digested })
+        Ok(Self { entries, listed: digested, read })
     }
 
     /// The blob of a file.
-    pub fn blob(&self, archive: &Archive, path: &str) -> Result<Vec<u8>> {
-        match self.files.iter().find(|(name, ..)| name == path) {
-            Some((_, oid, _)) => object(archive, oid, ObjectKind::Blob),
-            None => Err(Error::damaged(format!("a commit has no {path}"))),
+    pub fn blob(&self, archive: &Archive, path: &str) -> Result<Cow<'_, [u8]>> {
+        let Some((_, oid, _)) = self.listed.iter().find(|(name, ..)| name == path) else {
+            return Err(Error::damaged(format!("a commit has no {path}")));
+        };
+        match self.read.iter().find(|(read, _)| read == oid) {
+            Some((_, blob)) => Ok(blob.into()),
+            None => object(archive, oid, ObjectKind::Blob).map(Cow::from),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::attributes::Attributes;
 use super::change::{Change, SecretLine};
-use super::checkpoint;
+use super::checkpoint::{self, Reading};
 use super::commit::{Commit, Draft};
 use super::id::{CommitRef, ItemId};
 use super::keynode::LARGEST_VALUE;
@@ -175,7 +175,7 @@ impl Repair<'_> {
         let (namespace, log) = self.write_log(state, intact, &lost, slots, &mut objects)?;
         let date = Timestamp::now().seconds;
         let (checkpoint, _) = checkpoint::write(&namespace, log, date, self.key, &mut objects)?;
-        let heads = namespace.items().filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
+        let heads = namespace.items()?.filter_map(|item| Some((item.id.reference(), item.secret()?.head?.commit.oid)));
         let mut references: Vec<(String, Oid)> = heads.collect();
         self.report.secrets = namespace.secrets();
         references.push((checkpoint::REFERENCE.to_owned(), checkpoint.oid));
@@ -184,7 +184,7 @@ impl Repair<'_> {
         let mut lock = WriteLock::acquire(to)?;
         let archive = lock.compact(&references, slots, &objects)?;
         // Nothing is called repaired that does not open.
-        Reader::new(&archive, self.key).load()?;
+        Reader::new(&archive, self.key).load(true)?;
         if slots.is_empty() {
             self.report
                 .notes
@@ -202,7 +202,7 @@ impl Repair<'_> {
             let to_root = chain.last().is_some_and(|(commit, _)| commit.parents.is_empty());
             let base = chain.iter().enumerate().find_map(|(position, (commit, reference))| {
                 let (commit_of, own, _) = self.found.checkpoints.iter().find(|(.., log)| log == reference)?;
-                let read = checkpoint::read(&self.archive, self.key, (commit_of, *own)).ok()?;
+                let read = checkpoint::read(&self.archive, self.key, (commit_of, *own), Reading::Whole).ok()?;
                 Some((position, read.namespace, commit.date))
             });
             let (mut left, mut namespace, mut date) = match base {
@@ -236,7 +236,7 @@ impl Repair<'_> {
         for found in &self.found.checkpoints {
             let date = found.0.date;
             if best.as_ref().is_none_or(|best| date > best.date)
-                && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1))
+                && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1), Reading::Whole)
             {
                 best = Some(State::holed(read.namespace, date));
             }
@@ -288,7 +288,7 @@ impl Repair<'_> {
         let mut intact = true;
         let mut found = std::mem::take(&mut self.found.secrets);
         let known: Vec<(ItemId, Option<Head>)> =
-            namespace.items().filter_map(|item| Some((item.id, item.secret()?.head))).collect();
+            namespace.items()?.filter_map(|item| Some((item.id, item.secret()?.head))).collect();
         for (id, head) in known {
             let commits = found.remove(&id).unwrap_or_default();
             self.report.commits += commits.len();
@@ -419,7 +419,7 @@ impl Repair<'_> {
             });
             // Making their names touched them.
             changes.extend(directories);
-            heads.extend(namespace.items().filter_map(|item| Some((item.id, item.secret()?.head?))));
+            heads.extend(namespace.items()?.filter_map(|item| Some((item.id, item.secret()?.head?))));
             heads.sort_unstable_by_key(|(id, _)| *id);
             namespace = Namespace::new(Attributes::new(0o755));
             for change in &changes {

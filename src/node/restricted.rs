@@ -101,7 +101,7 @@ mod tests {
             let share = Share { paths: paths.iter().map(|text| path(text)).collect(), ..Share::default() };
             let shown = snapshot.restricted(&share);
             let mut names: Vec<String> =
-                shown.namespace().walk(ItemId::ROOT).skip(1).map(|(path, _)| path.to_string()).collect();
+                shown.namespace().walk(ItemId::ROOT).unwrap().skip(1).map(|(path, _)| path.to_string()).collect();
             names.sort();
             assert_eq!(names.join(" "), expected, "{paths:?}");
             let former: Vec<&[u8]> = shown.namespace().former_names().map(|(path, _)| path).collect();

@@ -470,6 +470,7 @@ impl Transaction<'_> {
 
     /// Makes all objects of this transaction, a new checkpoint where it is due.
     pub(super) fn build(&mut self) -> Result<Built> {
+        self.namespace.whole()?;
         let date = self.date.seconds;
         let key = &self.keynode.key;
         let mut objects = Vec::new();
@@ -505,7 +506,8 @@ impl Transaction<'_> {
                 lines: self.base.since.lines + self.changes.len(),
             },
         };
-        if snapshot.checkpoint.is_none() || snapshot.since.is_due(snapshot.namespace.len()) {
+        let stale = snapshot.checkpoint.is_none() || snapshot.namespace.needs_checkpoint();
+        if stale || snapshot.since.is_due(snapshot.namespace.len()) {
             references.push(snapshot.renew_checkpoint(key, &mut objects)?);
         }
         references.push((REFERENCE.to_owned(), log.oid));

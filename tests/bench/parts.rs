@@ -23,7 +23,7 @@ pub fn measure(file: &Path, key: &Path) -> Outcome<(Parts, Parts)> {
     let (snapshot, archive) = (keynode.snapshot(), Archive::open(file)?);
     let names = snapshot.namespace();
     let large = names.child(ItemId::ROOT, LARGE_NAME.as_bytes()).ok_or("no large file")?.id;
-    let small: Vec<ItemId> = names.items().filter(|i| i.secret().is_some() && i.id != large).map(|i| i.id).collect();
+    let small: Vec<ItemId> = names.items()?.filter(|i| i.secret().is_some() && i.id != large).map(|i| i.id).collect();
     let order = Random::new(3).order(small.len());
     let small: Vec<ItemId> = order.into_iter().filter_map(|n| small.get(n).copied()).collect();
     let take = |ids: &[ItemId]| take_apart(&keynode, &snapshot, &archive, ids);

@@ -106,8 +106,11 @@ fn two_hundred_secrets_are_listed_and_verified() {
         let directory = bench.path("in").join(format!("d{}", n % 7));
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join(n.to_string()), n.to_string()).unwrap();
-        // Long enough that the checkpoint's directory goes on in a second message.
-        std::os::unix::fs::symlink("x".repeat(4000), directory.join(format!("link {n}"))).unwrap();
+        // Long enough, and enough of them, that the checkpoint's directory and items go on in a second message.
+        for other in 0..3 {
+            let name = format!("link {n} {other} {}", "x".repeat(230));
+            std::os::unix::fs::symlink("somewhere", directory.join(name)).unwrap();
+        }
     }
     bench.k(&["import", "a.pk", "in"]);
     bench.k(&["compact", "a.pk"]);
@@ -117,7 +120,9 @@ fn two_hundred_secrets_are_listed_and_verified() {
     assert_alike(&bench, &["moved3/3".to_owned(), "d6/6".to_owned()], Tools::System);
     bench.k(&["compact", "a.pk"]);
     bench.extracted();
-    bench.git(&["--git-dir=repository", "rev-parse", "--verify", "checkpoint:directory.pgp.2"]);
+    for part in ["directory.pgp.2", "items.pgp.2", "heads.2"] {
+        bench.git(&["--git-dir=repository", "rev-parse", "--verify", &format!("checkpoint:{part}")]);
+    }
     assert_alike(&bench, &["moved3/3".to_owned(), "d6/6".to_owned()], Tools::System);
     let some = bench.s(&["ls", "a.pk", "moved3"]).text();
     assert_eq!(some.lines().count(), bench.exported().keys().filter(|p| p.starts_with("moved3/")).count() - 1);

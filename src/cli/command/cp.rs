@@ -45,7 +45,7 @@ impl Cp {
         } else if to.components().starts_with(self.from.components()) {
             return Err(Error::new(Kind::Invalid, format!("{}: cannot be copied into itself", self.from)));
         } else {
-            for (path, item) in snapshot.namespace().walk(top.id) {
+            for (path, item) in snapshot.namespace().walk(top.id)? {
                 let below = path.components().iter().skip(self.from.components().len());
                 let path = to.components().iter().chain(below).cloned().collect();
                 copies.copy(&mut transaction, item, &path)?;

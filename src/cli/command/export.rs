@@ -110,7 +110,7 @@ impl Export {
     fn chosen<'a>(&self, namespace: &'a Namespace) -> Result<Vec<(ItemPath, &'a Item)>> {
         let mut chosen = std::collections::BTreeMap::new();
         if self.paths.is_empty() {
-            chosen.extend(namespace.walk(ItemId::ROOT));
+            chosen.extend(namespace.walk(ItemId::ROOT)?);
         }
         for path in &self.paths {
             let item = namespace.resolve(path)?;
@@ -120,7 +120,7 @@ impl Export {
                 above = directory.parent();
             }
             if item.is_directory() {
-                chosen.extend(namespace.walk(item.id));
+                chosen.extend(namespace.walk(item.id)?);
             } else {
                 chosen.insert(path.clone(), item);
             }

@@ -73,8 +73,9 @@ impl Ls {
         let top = namespace.resolve(path)?;
         let Some(children) = top.children() else { return Ok(vec![Entry::new(path, top)]) };
         if self.recursive {
-            return Ok(namespace.walk(top.id).skip(1).map(|(path, item)| Entry::new(&path, item)).collect());
+            return Ok(namespace.walk(top.id)?.skip(1).map(|(path, item)| Entry::new(&path, item)).collect());
         }
+        namespace.read_all()?;
         let of =
             |(name, id): (&Name, &ItemId)| namespace.item(*id).map(|item| Entry::new(&path.join(name.clone()), item));
         Ok(children.iter().filter_map(of).collect())

@@ -1,8 +1,6 @@
 //! `pkfs mount` and `pkfs umount`.
 
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -119,7 +117,7 @@ impl Mount {
         ready: impl FnOnce() -> U + Send,
     ) -> Result<()> {
         let access = if options.read_only { Access::Read } else { Access::Write };
-        let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(target, access)?));
+        let keynode = context.open_to_serve(target, access)?;
         if let Some(why) = keynode.read_only().filter(|_| !options.read_only) {
             context.note(format_args!("{}: mounted read-only: {why}", target.file.display()));
             options.read_only = true;

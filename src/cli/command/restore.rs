@@ -103,7 +103,7 @@ impl Restore {
         let then: Arc<Snapshot> = keynode.snapshot_at(when)?;
         let top = then.namespace().resolve(&self.path)?;
         let below = match &top.content {
-            Content::Directory(_) => then.namespace().walk(top.id).collect(),
+            Content::Directory(_) => then.namespace().walk(top.id)?.collect(),
             _ => vec![(self.path.clone(), edit::secret(top, &self.path)?)],
         };
         let mut found = Vec::new();

@@ -70,7 +70,7 @@ impl Rm {
         if !item.is_directory() {
             return Ok(vec![(path.clone(), false)]);
         }
-        Ok(namespace.walk(item.id).map(|(path, item)| (path, item.is_directory())).collect())
+        Ok(namespace.walk(item.id)?.map(|(path, item)| (path, item.is_directory())).collect())
     }
 
     fn remove(&self, transaction: &mut Transaction<'_>, path: &ItemPath) -> Result<()> {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -72,7 +71,7 @@ impl Run {
         let directory = self.at.clone().or_else(|| made.as_ref().map(|made| made.0.clone())).unwrap_or_default();
         let read_only = self.read_only || self.view.is_some();
         let access = if read_only { Access::Read } else { Access::Write };
-        let keynode = Arc::new(ManuallyDrop::into_inner(context.open_target(&target, access)?));
+        let keynode = context.open_to_serve(&target, access)?;
         let options = MountOptions { read_only, view: self.view.clone(), alone: true, ..MountOptions::default() };
         let (mut outcome, running) = (None, Running::default());
         fuse::serve(keynode, &directory, options, || {
