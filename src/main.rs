@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     // SAFETY: no thread has been started yet.
     #[allow(unsafe_code)]
     unsafe {
-        pkfs::crypto::process::read_in_small_steps();
+        pkfs::crypto::process::fit_libraries();
     }
     pkfs::cli::run(std::env::args_os())
 }

@@ -11,22 +11,24 @@ pub(super) const MAX_SIZE: u64 = 64 << 20;
 
 /// The refs of the base, sorted by name; looked up in the text itself, since opening asks for two of them.
 #[derive(Debug, Default)]
-pub(super) struct PackedRefs(Box<[u8]>);
+pub(super) struct PackedRefs(Vec<u8>);
 
 impl PackedRefs {
     /// Takes the text; [`Self::check`] looks at every line.
-    pub(super) fn new(text: &[u8]) -> Result<Self> {
-        let lines = text.strip_prefix(HEADER.as_bytes()).ok_or_else(|| wrong("does not start as git writes it"))?;
-        if lines.last().is_some_and(|&b| b != b'\n') {
+    pub(super) fn new(text: Vec<u8>) -> Result<Self> {
+        if !text.starts_with(HEADER.as_bytes()) {
+            return Err(wrong("does not start as git writes it"));
+        }
+        if text.last() != Some(&b'\n') {
             return Err(wrong("ends within a line"));
         }
-        Ok(Self(lines.into()))
+        Ok(Self(text))
     }
 
     /// What is wrong with any of its lines.
     pub(super) fn check(&self) -> Result<()> {
         let mut last = "";
-        for line in self.lines(0) {
+        for line in self.lines(HEADER.len()) {
             let (name, _) = parse(line).ok_or_else(|| wrong("has a line that names no ref and object"))?;
             if !is_ref(name) {
                 return Err(wrong(&format!("has an unknown ref {}", name.escape_default())));
@@ -51,7 +53,7 @@ impl PackedRefs {
 
     /// Where the first line starts whose name is not before this one.
     fn find(&self, name: &str) -> usize {
-        let (mut low, mut high) = (0, self.0.len());
+        let (mut low, mut high) = (HEADER.len().min(self.0.len()), self.0.len());
         while low < high {
             let middle = low + (high - low) / 2;
             let start = memchr::memrchr(b'\n', &self.0[low..middle]).map_or(low, |at| low + at + 1);
@@ -101,7 +103,7 @@ mod tests {
         let secret = format!("refs/heads/secrets/{}", "a".repeat(32));
         let refs =
             [(secret.clone(), id(1)), ("refs/heads/keynode".into(), id(2)), ("refs/heads/checkpoint".into(), id(3))];
-        let packed = PackedRefs::new(encode(&refs).as_bytes()).unwrap();
+        let packed = PackedRefs::new(encode(&refs).into_bytes()).unwrap();
         packed.check().unwrap();
         assert_eq!(packed.get("refs/heads/keynode"), Some(id(2)));
         assert_eq!(packed.get("refs/heads/k"), None);
@@ -115,7 +117,7 @@ mod tests {
         for count in 0..9_u8 {
             let name = |n: u8| format!("refs/heads/secrets/{}", format!("{n:x}").repeat(32 - usize::from(n > 15)));
             let refs: Vec<_> = (0..count).map(|n| (name(n), id(n))).collect();
-            let packed = PackedRefs::new(encode(&refs).as_bytes()).unwrap();
+            let packed = PackedRefs::new(encode(&refs).into_bytes()).unwrap();
             for n in 0..count {
                 assert_eq!(packed.get(&name(n)), Some(id(n)));
             }
@@ -135,7 +137,7 @@ mod tests {
             format!("{HEADER}x\n"),
             format!("{HEADER}{}", line.replace("keynode", "other")),
         ] {
-            assert!(PackedRefs::new(bad.as_bytes()).and_then(|refs| refs.check()).is_err(), "{bad}");
+            assert!(PackedRefs::new(bad.clone().into_bytes()).and_then(|refs| refs.check()).is_err(), "{bad}");
         }
     }
 }

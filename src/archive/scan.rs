@@ -104,7 +104,7 @@ fn base(file: &File, window: &mut Window<'_>) -> Result<View> {
             (Name::Slot(_), _) if member.size > MAX_SLOT => return Err(wrong("is too large")),
             (Name::PackedRefs, _) => {
                 let refs = small(packed_refs::MAX_SIZE)?;
-                view.packed_refs = Arc::new(PackedRefs::new(&refs).map_err(|e| e.at("is damaged"))?);
+                view.packed_refs = Arc::new(PackedRefs::new(refs).map_err(|e| e.at("is damaged"))?);
             }
             _ => {}
         }

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use super::member::{BLOCK, BLOCK_LEN, Block};
 use crate::error::{Error, Kind, Result};
 
-/// How much is read at once while scanning.
+/// How much is read at once: little at first and after a leap, then ever more.
+const FIRST: u64 = 16 << 10;
 const CHUNK: u64 = 256 << 10;
 
 /// Reads exactly this range. The caller bounds `len`. A file that ends within it is damaged.
@@ -25,7 +26,7 @@ pub(super) fn unreadable(e: io::Error) -> Error {
     Error::new(Kind::Failed, "cannot be read").because(e)
 }
 
-/// A view through which a scan moves forward, in large reads.
+/// A view through which a scan moves forward, in reads that grow.
 pub(super) struct Window<'a> {
     file: &'a File,
     /// The end of the file when the scan began.
@@ -51,7 +52,9 @@ impl<'a> Window<'a> {
         }
         let inside = at >= self.start && self.start + self.bytes.len() as u64 >= at + BLOCK;
         if !inside {
-            let len = CHUNK.min(self.end - at);
+            let before = self.bytes.len() as u64;
+            let leap = at < self.start || at - self.start > 2 * before;
+            let len = if leap { FIRST } else { (2 * before).clamp(FIRST, CHUNK) }.min(self.end - at);
             self.bytes.resize(usize::try_from(len).unwrap_or(BLOCK_LEN), 0);
             if let Err(error) = self.file.read_exact_at(&mut self.bytes, at) {
                 self.bytes.clear();

@@ -1,5 +1,6 @@
 //! What the whole process does so that its memory does not leak.
 
+use std::backtrace::Backtrace;
 use std::env;
 use std::io;
 
@@ -23,21 +24,42 @@ pub fn harden_process() {
 /// How many bytes the `OpenPGP` library reads ahead, in each of the layers of a message.
 const STEP: &str = "4096";
 
-/// Lets the `OpenPGP` library take its buffers in pages: most messages are smaller than one, and a buffer of its usual size,
+/// Fits libraries that ask the environment to what they do here.
+///
+/// The `OpenPGP` library takes its buffers in pages: most messages are smaller than one, and a buffer of its usual size,
 /// which has to be cleared before and after, takes longer than what it is for.
+///
+/// Its errors, many of which are expected and seen by nobody, carry no backtraces: with `RUST_BACKTRACE` set, as it is in
+/// many containers, to record them would take longer than to decrypt a secret. Those of panics stay, and
+/// `RUST_LIB_BACKTRACE` has the last word.
 ///
 /// # Safety
 ///
-/// The process has one thread, as when it starts: the library takes the size from its environment.
+/// The process has one thread, as when it starts.
 #[allow(unsafe_code)]
-pub unsafe fn read_in_small_steps() {
-    const VARIABLE: &str = "SEQUOIA_BUFFERED_READER_BUFFER";
-    // SAFETY: nobody else reads or changes the environment, the caller promises.
-    unsafe { env::set_var(VARIABLE, STEP) };
+pub unsafe fn fit_libraries() {
+    const BACKTRACES: &str = "RUST_LIB_BACKTRACE";
     // The first reader asks, for all that follow.
-    drop(Generic::<_, ()>::new(io::empty(), None));
-    // SAFETY: as before. Programs that this one runs do not find it.
-    unsafe { env::remove_var(VARIABLE) };
+    // SAFETY: the caller's promise is handed on.
+    unsafe { with_variable("SEQUOIA_BUFFERED_READER_BUFFER", STEP, || drop(Generic::<_, ()>::new(io::empty(), None))) };
+    if env::var_os(BACKTRACES).is_none() {
+        // SAFETY: as before.
+        unsafe { with_variable(BACKTRACES, "0", || drop(Backtrace::capture())) };
+    }
+}
+
+/// Has a variable set while somebody looks who remembers it. Programs that this one runs do not find it.
+///
+/// # Safety
+///
+/// The process has one thread.
+#[allow(unsafe_code)]
+unsafe fn with_variable(name: &str, value: &str, look: impl FnOnce()) {
+    // SAFETY: nobody else reads or changes the environment, the caller promises.
+    unsafe { env::set_var(name, value) };
+    look();
+    // SAFETY: as before.
+    unsafe { env::remove_var(name) };
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// A part of the directory ends with the line that brings it to this many bytes.
 const PART: usize = 128 << 10;
 /// So many items are in one part, in the order of their ids.
-pub(super) const ITEMS: usize = 512;
+pub(super) const ITEMS: usize = 256;
 
 /// What an item is that is no directory: the first word of its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     // SAFETY: no thread has been started yet.
     #[allow(unsafe_code)]
     unsafe {
-        pkfs::crypto::process::read_in_small_steps();
+        pkfs::crypto::process::fit_libraries();
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()) {

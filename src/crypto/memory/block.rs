@@ -16,6 +16,8 @@ const SMALLEST: usize = 32;
 const LARGEST_SLOT: usize = 16 * 1024;
 const CLASSES: usize = 10;
 const CHUNK: usize = 64 * 1024;
+/// Most commands need little: locking memory takes as long as clearing it.
+const FIRST_CHUNK: usize = LARGEST_SLOT;
 const PAGE: usize = 4096;
 /// Blocks beyond this size may have holes: memory is taken, and locked, where something is written. A message with a value
 /// of 64 MiB, the usual limit, is below it.
@@ -147,9 +149,10 @@ impl Class {
         let chunk = match self.fresh.take() {
             Some(chunk) if self.fresh_bytes >= size => chunk,
             _ => {
+                let len = if self.chunks == 0 { FIRST_CHUNK } else { CHUNK };
                 self.chunks += 1;
-                self.fresh_bytes = CHUNK;
-                map(CHUNK).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u8; CHUNK]>()))
+                self.fresh_bytes = len;
+                map(len).unwrap_or_else(|| handle_alloc_error(Layout::new::<[u8; CHUNK]>()))
             }
         };
         self.fresh_bytes -= size;
