@@ -55,10 +55,11 @@ impl RevisionArgs {
 /// There is none and was none.
 pub(super) fn secret_of(namespace: &Namespace, path: &ItemPath) -> Result<ItemId> {
     match edit::lookup(namespace, path) {
-        Ok(Some(item)) => edit::secret(item, path).map(|item| item.id),
+        Ok(Some(item)) if !item.is_directory() => edit::secret(item, path).map(|item| item.id),
+        // What had this name before it was a directory's can still be had.
         _ => match namespace.former(path).last() {
             Some(id) => Ok(*id),
-            None => namespace.resolve(path).map(|item| item.id),
+            None => edit::secret(namespace.resolve(path)?, path).map(|item| item.id),
         },
     }
 }

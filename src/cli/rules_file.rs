@@ -74,7 +74,9 @@ pub(super) fn read(path: &Path) -> Result<Shares> {
 
 fn parse(text: &str) -> Result<Shares> {
     let file: File = toml::from_str(text).map_err(|error| {
-        Error::new(Kind::Invalid, error.message().to_owned())
+        let line = error.span().and_then(|span| Some(text.get(..span.start)?.matches('\n').count() + 1));
+        let place = line.map_or_else(String::new, |line| format!("line {line}: "));
+        Error::new(Kind::Invalid, format!("{place}{}", error.message()))
             .hint("`pkfs help rules` shows what is wanted")
             .because(error)
     })?;
@@ -82,9 +84,10 @@ fn parse(text: &str) -> Result<Shares> {
     for (name, table) in file.share {
         let name: ShareName = name.parse()?;
         let paths = table.paths.iter().map(|path| ItemPath::parse(path.as_bytes())).collect::<Result<_>>();
-        let rules = table.allow.iter().map(AllowTable::rule).collect::<Result<_>>();
         let at = |error: Error| error.at(format!("share {name}"));
-        let share = Share { paths: paths.map_err(at)?, rules: rules.map_err(at)?, alert: table.alert };
+        let rule = |(n, rule): (usize, &AllowTable)| rule.rule().map_err(|e| at(e.at(format!("rule {}", n + 1))));
+        let rules = table.allow.iter().enumerate().map(rule).collect::<Result<_>>()?;
+        let share = Share { paths: paths.map_err(at)?, rules, alert: table.alert };
         shares.0.insert(name, share);
     }
     Ok(shares)
@@ -116,6 +119,15 @@ impl AllowTable {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_names_its_place() {
+        let of = |text: &str| parse(text).unwrap_err().to_string();
+        let wrong = of("[share.web]\npaths = [\"a\"]\n[[share.web.allow]]\nusr = \"x\"\n");
+        assert!(wrong.starts_with("line 4: ") && wrong.contains("usr"), "{wrong}");
+        let wrong = of("[share.web]\npaths = []\n[[share.web.allow]]\nuid = 1\n[[share.web.allow]]\nexe = \"x\"\n");
+        assert!(wrong.starts_with("share web: rule 2: exe"), "{wrong}");
+    }
 
     #[test]
     fn the_example_is_understood() {

@@ -103,7 +103,10 @@ impl Condition {
             let text = std::str::from_utf8(value).ok().filter(|text| !text.chars().any(char::is_control));
             text.filter(|text| !text.is_empty() && text.len() <= 4096).ok_or_else(|| wrong("not a text"))
         };
-        let number = || text()?.parse().map_err(|_| wrong("not a number"));
+        let number = || match text()?.parse() {
+            Ok(u32::MAX) => Err(wrong("nobody's number")),
+            parsed => parsed.map_err(|_| wrong("not a number")),
+        };
         Ok(match word {
             "uid" => Self::Uid(number()?),
             "gid" => Self::Gid(number()?),

@@ -101,6 +101,21 @@ fn a_removed_secret_comes_back_and_its_history_goes_on() {
 }
 
 #[test]
+fn what_a_directory_has_taken_the_name_of_can_still_be_had() {
+    let bench = versions();
+    bench.k(&["rm", "a.pk", "x"]).ok();
+    bench.k_with(&["put", "a.pk", "x/y"], "below").ok();
+    bench.k(&["get", "a.pk", "x"]).fails(1);
+    assert_eq!(bench.k(&["log", "a.pk", "x"]).ok().lines().count(), 3);
+    assert_eq!(bench.k(&["get", "a.pk", "x", "-r", "1"]).ok(), "one\n");
+    bench.k(&["restore", "a.pk", "x", "-r", "1", "--yes"]).fails(1);
+    assert_eq!(bench.k(&["get", "a.pk", "x/y"]).ok(), "below");
+    bench.k(&["mv", "a.pk", "x", "z"]).ok();
+    bench.k(&["restore", "a.pk", "x", "-r", "1"]).ok();
+    assert_eq!(bench.k(&["get", "a.pk", "x"]).ok(), "one\n");
+}
+
+#[test]
 fn dates_show_the_past() {
     let bench = versions();
     assert_eq!(bench.k(&["get", "a.pk", "x", "--at", "9998"]).ok(), "two\n");

@@ -47,6 +47,22 @@ fn there_are_no_more_shares_than_a_mount_can_tell_apart() {
 }
 
 #[test]
+fn a_rule_that_gives_nothing_here_is_made_and_said_to_be_so() {
+    let bench = Bench::new();
+    bench.k(&["share", "create", "a.pk", "web", "a"]).ok();
+    let rules = ["--user=no-such-user", "--group=no-such-group", "--until=2020-01-31"];
+    let said = bench.k(&[&["share", "allow", "a.pk", "web"], &rules[..]].concat()).err;
+    for what in
+        ["no user is called no-such-user", "no group is called no-such-group", "2020-01-31T23:59:59", "has passed"]
+    {
+        assert!(said.contains(what), "{said}");
+    }
+    assert!(bench.k(&["share", "rules", "a.pk"]).ok().contains("user=no-such-user"));
+    bench.k(&["share", "allow", "a.pk", "web", "--user", "root"]).ok();
+    assert_eq!(bench.k(&["share", "allow", "a.pk", "web", "--group", "root"]).err, "");
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let bench = Bench::new();
     bench.k(&["share", "create", "a.pk", "web", "a"]).ok();
@@ -58,6 +74,7 @@ fn what_makes_no_sense_is_refused() {
         (&["share", "remove", "a.pk", "web", "b"], 5),
         (&["share", "allow", "a.pk", "web"], 1),
         (&["share", "allow", "a.pk", "web", "--uid", "me"], 1),
+        (&["share", "allow", "a.pk", "web", "--uid", "4294967295"], 1),
         (&["share", "allow", "a.pk", "web", "--sha256", "00"], 2),
         (&["share", "allow", "a.pk", "web", "--exe", "nginx"], 1),
         (&["share", "allow", "a.pk", "web", "--uid", "1", "--until", "soon"], 2),

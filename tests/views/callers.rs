@@ -37,6 +37,11 @@ impl Caller {
         Self { shares, really: shares, ..self }
     }
 
+    /// Root, with all its rights, where it was given nothing.
+    pub fn root() -> Self {
+        Self { name: "root", by: Vec::new(), interpreter: python(), shares: &[], really: &[] }
+    }
+
     /// A Python program with these arguments, as this caller.
     pub fn python(&self, arguments: &[&Path]) -> Command {
         let mut command = match self.by.split_first() {

@@ -9,6 +9,7 @@ mod alone;
 mod attacks;
 mod callers;
 mod containers;
+mod descriptors;
 mod elsewhere;
 mod history;
 mod live;

@@ -133,12 +133,24 @@ fn works(kind: Kind, way: &str, path: &str, shares: &[&str]) -> Option<String> {
         (_, "stat" | "lstat" | "access" | "statfs" | "o-path-stat" | "watch")
         | (Kind::Directory, "dot-dot-itself" | "o-path-chdir" | "o-path-list")
         | (Kind::Link, "readlink") => ok(),
+        (Kind::Link, "o-path-readlink") => Some(format!("={}", LINK.1)),
         (Kind::Directory, "list" | "scan" | "chdir") => Some(format!("={}", listing(shares, path))),
         (Kind::Link, "open-nofollow" | "openat2-beneath" | "o-path-open") => None,
         (
             Kind::File | Kind::Link,
-            "open" | "open-nofollow" | "open-nonblock" | "openat2" | "openat2-beneath" | "openat2-in-root" | "mmap"
-            | "proc-root" | "dot-dot" | "o-path-open" | "io-uring",
+            "open"
+            | "open-nofollow"
+            | "open-nonblock"
+            | "openat2"
+            | "openat2-beneath"
+            | "openat2-in-root"
+            | "openat2-no-xdev"
+            | "openat2-no-magiclinks"
+            | "mmap"
+            | "proc-root"
+            | "dot-dot"
+            | "o-path-open"
+            | "io-uring",
         ) => {
             let target = if kind == Kind::Link { format!("{}/{}", parent(path), LINK.1) } else { path.to_owned() };
             Some(format!("={}", content(&target)))
@@ -156,7 +168,7 @@ pub fn hidden(guessed: bool, open: bool, kind: Kind, way: (&str, &str), result: 
     let of_the_kernel = match way.1 {
         "handle" => &["EPERM"][..],
         "listxattr" | "setxattr" | "getxattr" => &["ENOTSUP", "EOPNOTSUPP"],
-        "readlink" => &["EINVAL"],
+        "readlink" | "o-path-readlink" => &["EINVAL"],
         "list" | "scan" | "chdir" | "dot-dot-itself" | "o-path-chdir" | "o-path-list" => &["ENOTDIR"],
         "open-nofollow" | "openat2-beneath" | "o-path-open" => &["ELOOP"],
         // No permission of a link itself is ever asked for.

@@ -13,7 +13,7 @@ import sys
 LIBC = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD, AT_EMPTY_PATH = -100, 0x1000
 OPENAT2, STATX_DONT_SYNC, STATX_BASIC = 437, 0x4000, 0x7FF
-BENEATH, IN_ROOT, NO_SYMLINKS, CACHED = 0x08, 0x10, 0x04, 0x20
+NO_XDEV, NO_MAGICLINKS, BENEATH, IN_ROOT, NO_SYMLINKS, CACHED = 0x01, 0x02, 0x08, 0x10, 0x04, 0x20
 TAKEN = b"taken-by-the-probe"
 
 
@@ -101,6 +101,20 @@ def path_only(path, use):
         os.close(descriptor)
 
 
+def link_itself(descriptor):
+    """Where a link leads that is held by a path descriptor; of what is no link the kernel says that it is not there."""
+    try:
+        return "=" + os.readlink("", dir_fd=descriptor)
+    except FileNotFoundError:
+        os.fstat(descriptor)
+        raise OSError(errno.EINVAL, "no link")
+
+
+def link_of(descriptor, path):
+    """A second name for what is held by a path descriptor."""
+    called(LIBC.linkat(descriptor, b"", AT_FDCWD, os.fsencode(path), AT_EMPTY_PATH))
+
+
 def mapped(path):
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -142,6 +156,8 @@ SEEING = {
     "openat2": lambda path: content(openat2(path, 0)),
     "openat2-beneath": lambda path: content(openat2(path, BENEATH | NO_SYMLINKS)),
     "openat2-in-root": lambda path: content(openat2(path, IN_ROOT)),
+    "openat2-no-xdev": lambda path: content(openat2(path, NO_XDEV)),
+    "openat2-no-magiclinks": lambda path: content(openat2(path, NO_MAGICLINKS)),
     "io-uring": lambda path: RING.open(path),
     "mmap": mapped,
     "readlink": os.readlink,
@@ -159,6 +175,7 @@ SEEING = {
     "o-path-stat": lambda path: path_only(path, os.fstat),
     "o-path-open": lambda path: path_only(path, lambda d: opened(f"/proc/self/fd/{d}")),
     "o-path-chdir": lambda path: path_only(path, os.fchdir) or os.chdir("/"),
+    "o-path-readlink": lambda path: path_only(path, link_itself),
     "o-path-list": lambda path: path_only(path, lambda d: str(os.listdir(f"/proc/self/fd/{d}"))),
     "handle": through_handle,
 }
@@ -185,6 +202,7 @@ CHANGING = {
     "mkfifo": os.mkfifo,
     "symlink": lambda path: os.symlink("x", path),
     "link": lambda path: os.link(path, os.path.join(os.fsencode(ROOT), TAKEN)),
+    "o-path-link": lambda path: path_only(path, lambda d: link_of(d, os.path.join(ROOT, "taken-by-the-probe"))),
     "link-within": lambda path: os.link(path, os.fsencode(path) + TAKEN),
     "rename": lambda path: os.rename(path, os.path.join(os.fsencode(ROOT), TAKEN)),
     "rename-within": lambda path: os.rename(path, os.fsencode(path) + TAKEN),

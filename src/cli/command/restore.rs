@@ -83,7 +83,8 @@ impl Restore {
     fn version(&self, keynode: &Keynode, snapshot: &Snapshot) -> Result<Option<Former>> {
         let id = history::secret_of(snapshot.namespace(), &self.path)?;
         let versions = keynode.versions(snapshot, id).map_err(|e| history::at(e, &self.path))?;
-        let present = edit::lookup(snapshot.namespace(), &self.path)?.is_some();
+        let present = edit::lookup(snapshot.namespace(), &self.path)?;
+        let present = present.map(|item| edit::secret(item, &self.path)).transpose()?.is_some();
         let version = match self.revision.revision {
             Some(number) => history::numbered(&versions, number, &self.path)?,
             None => versions.iter().rev().nth(usize::from(present)).ok_or_else(|| {

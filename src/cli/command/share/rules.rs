@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
 use clap::Args;
+use nix::unistd::{Group, User};
 use serde::Serialize;
 
 use super::super::super::context::{Access, Context, KeynodeArg};
@@ -117,14 +118,35 @@ fn date(text: &str) -> std::result::Result<Timestamp, String> {
 impl Allow {
     pub(super) fn run(self, context: &Context) -> Result<u8> {
         let rule = Rule::new(self.who.conditions()?, self.until, self.write)?;
-        self.share.change(context, ShareChange::Allow, &[], |shares, name| {
+        let without_effect = without_effect(&rule);
+        let done = self.share.change(context, ShareChange::Allow, &[], |shares, name| {
             let share = shares.get_mut(name)?;
             // Allowing again sets date and writing anew.
             share.rules.retain(|other| other.conditions != rule.conditions);
             share.rules.push(rule);
             Ok(())
-        })
+        })?;
+        for why in without_effect {
+            context.note(why);
+        }
+        Ok(done)
     }
+}
+
+/// Why a rule lets nobody in, here and now. It may be meant for another machine.
+fn without_effect(rule: &Rule) -> Vec<String> {
+    let passed = rule.until.filter(|until| *until <= Timestamp::now());
+    let passed = passed.map(|until| format!("the rule gives nothing: {} has passed", until.to_rfc3339()));
+    let unknown = rule.conditions.iter().filter_map(|condition| match condition {
+        Condition::User(name) if matches!(User::from_name(name), Ok(None)) => {
+            Some(format!("no user is called {name} on this machine"))
+        }
+        Condition::Group(name) if matches!(Group::from_name(name), Ok(None)) => {
+            Some(format!("no group is called {name} on this machine"))
+        }
+        _ => None,
+    });
+    passed.into_iter().chain(unknown).collect()
 }
 
 impl Deny {
