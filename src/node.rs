@@ -2,6 +2,9 @@
 //!
 //! Joins the file ([`crate::archive`]) and the keys ([`crate::crypto`]); the only place that knows what a secret is.
 //!
+//! Opening takes the names from the checkpoint, and what a name stands for when it is asked for; then the changes of the
+//! log since. A mount reads all of it first, so that it needs the file as it was no more.
+//!
 //! A *read* ([`Keynode::read_head`]) goes from the namespace's head of the secret to its commit (believed by the digest
 //! that the log names), to its tree and message (believed by the commit's `Content`), and opens that with the session key
 //! that the namespace keeps: no public-key operation.
@@ -13,6 +16,7 @@
 
 mod attributes;
 mod base;
+mod built;
 mod change;
 mod checkpoint;
 mod commit;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::built::Built;
 use super::log::REFERENCE;
 use super::snapshot::Snapshot;
-use super::transaction::{Built, Transaction};
+use super::transaction::Transaction;
 use crate::archive::Oid;
 use crate::error::Result;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use log::{info, warn};
 use parking_lot::{Mutex, RwLock};
 
+use super::built::genesis;
 use super::change::SecretLine;
 use super::checkpoint::LARGEST;
 use super::id::{CommitRef, ItemId};
@@ -16,7 +17,6 @@ use super::objects::{object, value};
 use super::recovery::signed_by;
 use super::share::Shares;
 use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
-use super::transaction::genesis;
 use super::version::{self, Version};
 use crate::archive::{self, Archive, ObjectKind, Oid, Tail};
 use crate::crypto::{
