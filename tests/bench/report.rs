@@ -15,11 +15,14 @@ use crate::work::Work;
 pub fn heading(effort: Effort, notes: &[String]) -> String {
     let mut text = String::from("# What pkfs takes, beside others\n\nMeasured by `scripts/bench`");
     let _ = writeln!(text, " on {}.", machine::description());
-    let Effort { rounds, time, secrets } = effort;
+    let (Effort { rounds, time, secrets }, warm) = (effort, effort.warm());
     let _ = writeln!(
         text,
-        "Medians over {rounds} rounds of {} ms, in each of which all take their turn; {secrets} secrets of 64 bytes.\n",
-        time.as_millis()
+        "Medians over {rounds} rounds of {} ms, of what is warm over {} of {} ms, in each of which all take their turn, there \
+         and back again; {secrets} secrets of 64 bytes.\n",
+        time.as_millis(),
+        warm.rounds,
+        warm.time.as_millis()
     );
     for note in notes {
         let _ = writeln!(text, "- {note}");

@@ -1,4 +1,5 @@
-//! Rounds: each work is done on each file system in turn, again and again, so that noise hits all alike.
+//! Rounds: each work is done on each file system in turn, there and back again, so that noise, and what the one before has
+//! left in the processor's caches, hits all alike.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +8,23 @@ use crate::Outcome;
 use crate::peer::Peer;
 use crate::work::{Files, Start, Work};
 
+/// What is warm needs no preparation, and is done so many times as often, a part as long each.
+const MORE: usize = 5;
+const SHORTER: u32 = 3;
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
     pub time: Duration,
     pub secrets: usize,
+}
+
+impl Effort {
+    /// For what was read before.
+    pub fn warm(self) -> Self {
+        Self { rounds: MORE * self.rounds, time: self.time / SHORTER, ..self }
+    }
 }
 
 /// All that was measured: rates by work and file system, in the order of the rounds.
@@ -54,8 +66,14 @@ pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
                 *warm = true;
             }
         }
-        for _ in 0..effort.rounds {
-            for (n, (peer, files)) in peers.iter_mut().zip(&files).enumerate() {
+        let Effort { rounds, time, .. } =
+            if work.start() == Start::Warm && !work.writes() { effort.warm() } else { effort };
+        for round in 0..rounds {
+            let mut turns: Vec<_> = peers.iter_mut().zip(&files).enumerate().collect();
+            if round % 2 == 1 {
+                turns.reverse();
+            }
+            for (n, (peer, files)) in turns {
                 if work.writes() && !peer.writable || work.start() == Start::Fresh && !peer.can_remount() {
                     continue;
                 }
@@ -65,7 +83,7 @@ pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
                     warm[n] = false;
                 }
                 let rate = peer
-                    .as_user(|| files.measure(work, effort.time))
+                    .as_user(|| files.measure(work, time))
                     .map_err(|error| format!("{} on {}: {error}", work.title(), peer.name))?;
                 rates.0.entry((work, n)).or_default().push(rate);
             }
