@@ -128,6 +128,8 @@ pub struct Means {
     /// A second name and file for Python, and one that is run as [`WEB`] whoever starts it.
     pub tool: PathBuf,
     setuid: PathBuf,
+    /// Runs what follows it in a container.
+    contained: PathBuf,
     slice: Option<Cgroup>,
     named: Option<Cgroup>,
     pub id: String,
@@ -141,10 +143,12 @@ impl Means {
         }
         std::os::unix::fs::chown(&setuid, Some(WEB), None).unwrap();
         fs::set_permissions(&setuid, fs::Permissions::from_mode(0o4755)).unwrap();
+        let contained = directory.join("contained.py");
+        fs::write(&contained, include_str!("contained.py")).unwrap();
         // As a container's would be: 64 digits.
         let id = format!("{:064x}", u64::from(std::process::id()) << 20 | u64::from(rand_of(directory)));
         let (slice, named) = (Cgroup::new(false, &id), Cgroup::new(true, &format!("named.{id}")));
-        Self { tool, setuid, slice, named, id }
+        Self { tool, setuid, contained, slice, named, id }
     }
 
     /// All kinds of callers, without the one who mounted.
@@ -177,6 +181,12 @@ impl Means {
         if crate::containers::have("bwrap") {
             add("tool in a sandbox", with(&sandbox, user(DENIED, "")), &self.tool, &["tools"], &["tools"]);
             add("web in a sandbox", with(&sandbox, user(WEB, "")), &python, web, web);
+        }
+        if crate::containers::have("crun") {
+            let contained =
+                |uid: u32| vec![python.clone().into(), self.contained.clone().into_os_string(), uid.to_string().into()];
+            add("tool in a container", contained(DENIED), &self.tool, &["tools"], &["tools"]);
+            add("web in a container", contained(WEB), &python, web, web);
         }
         if let Some(slice) = &self.slice {
             let by = [slice.enter(), user(DENIED, "")].concat();
