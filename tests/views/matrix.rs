@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::oracle::{Kind, hidden};
 use crate::place::{Place, can};
 
 /// What `ls -lR` and `cat` of all do.
@@ -46,6 +47,40 @@ fn each_sees_its_shares_and_nothing_else() {
     }
     for (path, content) in place.files() {
         assert_eq!(fs::read_to_string(&path).unwrap(), content, "{path:?}");
+    }
+    assert_nothing(&wrong);
+}
+
+/// Whoever mounted hands out what is below `.views`; nobody else gets there by its name.
+#[test]
+fn views_are_whose_the_mount_is() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let paths = [
+        (".views", Kind::Directory),
+        (".views/web", Kind::Directory),
+        (".views/web/web", Kind::Directory),
+        (".views/web/web/one", Kind::File),
+        (".views/team/team", Kind::File),
+        (".views/none", Kind::Nothing),
+    ];
+    let names: Vec<String> = paths.iter().map(|(path, _)| (*path).to_owned()).collect();
+    let mut wrong = Vec::new();
+    for round in 0..2 {
+        for caller in place.means.callers() {
+            for (way, path, result) in Place::results(place.start_with(&caller, &["see", "cached", "change"], &names)) {
+                let (_, kind) = paths.iter().find(|(other, _)| *other == path).unwrap();
+                let way = way.split_once(':').unwrap();
+                if hidden(*kind != Kind::Nothing, false, *kind, way, &result).is_err() {
+                    wrong.push(format!("round {round}: {}: {way:?} {path:?}: {result}", caller.name));
+                }
+            }
+        }
+        look_at_all(&mount.path(".views/web"));
+        look_at_all(&mount.path(".views/team"));
     }
     assert_nothing(&wrong);
 }
