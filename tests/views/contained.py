@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -27,4 +28,9 @@ config = {
 }
 with open(os.path.join(bundle, "config.json"), "w") as file:
     json.dump(config, file)
-os.execvp("unshare", ["unshare", "--mount", "sh", "-c", SCRIPT, "sh", bundle])
+# By pipes alone: crun gives the user whatever it is that the command reads and writes, and be it /dev/null.
+command = ["unshare", "--mount", "sh", "-c", SCRIPT, "sh", bundle]
+done = subprocess.run(command, input=sys.stdin.buffer.read(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+sys.stdout.buffer.write(done.stdout)
+sys.stderr.buffer.write(done.stderr)
+sys.exit(done.returncode)

@@ -162,6 +162,8 @@ fn crun_shows_a_share() {
             "run",
             "--bundle",
         ]);
+        // crun gives the user whatever it is that the command writes to, and be it /dev/null.
+        command.stderr(fs::File::create(bundle.join("said")).unwrap());
         let mut container =
             Container::start(command.arg(&bundle).arg(format!("pkfs-views-{}-{uid}", std::process::id())));
         sees_its_share_alone(&place, &mut container, uid);
