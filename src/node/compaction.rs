@@ -36,7 +36,10 @@ impl Transaction<'_> {
     pub(super) fn rewrite(&mut self, built: &Built) -> Result<Arc<Snapshot>> {
         let mut snapshot = built.snapshot.clone();
         let mut checkpoint = Vec::new();
-        if snapshot.since.transactions > 0 || snapshot.checkpoint.is_none() {
+        // A part that cannot be read cannot be copied either.
+        snapshot.namespace.read_all()?;
+        let stale = snapshot.checkpoint.is_none() || snapshot.namespace.needs_checkpoint();
+        if snapshot.since.transactions > 0 || stale {
             snapshot.renew_checkpoint(&self.keynode.key, &mut checkpoint)?;
         }
         let references = snapshot.references()?;

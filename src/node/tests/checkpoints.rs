@@ -123,6 +123,19 @@ fn what_a_checkpoint_cannot_say_comes_from_the_log_and_the_next_transaction_mend
 }
 
 #[test]
+fn compaction_mends_a_checkpoint() {
+    let place = Place::new();
+    let node = large(&place);
+    damage_all_items(&place);
+    place.reopen(&node).unwrap().compact().unwrap();
+    let mended = place.reopen(&node).unwrap();
+    for n in 0..LINKS {
+        assert_eq!(target(&mended, n), Some(n.to_string().into_bytes()));
+    }
+    assert!(!mended.snapshot().namespace().needs_checkpoint());
+}
+
+#[test]
 fn nothing_takes_the_place_of_what_cannot_be_read_at_all() {
     let place = Place::new();
     let node = large(&place);
