@@ -147,6 +147,30 @@ fn what_a_mount_writes_reads_the_same() {
     assert_eq!(listed, "x/\nx/inner/\nx/pipe\nx/session\nx/symlink\nx/two\ny/\ny/one\n");
 }
 
+/// Shares are in the log, and a repair begins a new one that says how deleted secrets were called.
+#[test]
+fn shares_and_a_repaired_log_read_the_same() {
+    let bench = Bench::new();
+    for path in ["web/key", "gone", "kept"] {
+        bench.put(path, path.as_bytes());
+    }
+    bench.k(&["rm", "--yes", "a.pk", "gone"]);
+    bench.k(&["share", "create", "a.pk", "web", "web"]);
+    bench.k(&["share", "allow", "a.pk", "web", "--user", "0"]);
+    let paths = ["web/key", "kept"].map(str::to_owned);
+    assert_alike(&bench, &paths, Tools::System);
+    assert_alike(&bench, &paths, Tools::Busybox);
+    bench.k(&["compact", "a.pk"]);
+    bench.extracted();
+    let first = bench.git(&["--git-dir=repository", "rev-list", "--max-parents=0", "keynode"]);
+    bench.damaged("a.pk", "a.pk", &format!("{first}:change.pgp"));
+    bench.k(&["fsck", "a.pk", "--repair", "b.pk"]);
+    fs::rename(bench.path("b.pk"), bench.path("a.pk")).unwrap();
+    let log = bench.s(&["log", "a.pk"]).text();
+    assert!(log.contains("\trepaired from ") && log.contains("\tformer name gone of "), "{log}");
+    assert_alike(&bench, &paths[..1], Tools::System);
+}
+
 fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
 }

@@ -216,6 +216,16 @@ impl Bench {
         self.tool("env", &[&configuration[..], &more, arguments].concat()).trim_end().to_owned()
     }
 
+    /// Writes `to`: the same file with a bit flipped in the middle of a blob, which the extracted repository has.
+    pub fn damaged(&self, from: &str, to: &str, revision: &str) {
+        let mut git = self.command("git");
+        let blob = git.args(["--git-dir=repository", "cat-file", "blob", revision]).output().unwrap().stdout;
+        let mut keynode = fs::read(self.path(from)).unwrap();
+        let at = memchr::memmem::find(&keynode, &blob[blob.len() / 2..]).unwrap();
+        keynode[at] ^= 1;
+        fs::write(self.path(to), keynode).unwrap();
+    }
+
     /// Writes `name`: the members of `a.pk` as `edit` makes them, and one more at the end.
     pub fn rebuilt(&self, name: &str, edit: impl Fn(&str, &mut Vec<u8>), more: Option<(&str, &[u8])>) {
         let mut archive = tar::Archive::new(fs::File::open(self.path("a.pk")).unwrap());

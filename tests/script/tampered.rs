@@ -50,6 +50,25 @@ fn a_flipped_bit_anywhere_is_found() {
     }
 }
 
+/// A checkpoint is no more than a shorter way: what of it is not needed is not looked at, and the log says it all too.
+#[test]
+fn a_damaged_checkpoint_is_done_without() {
+    let bench = Bench::new();
+    two(&bench);
+    bench.k(&["compact", "a.pk"]);
+    bench.put("three", b"since");
+    bench.extracted();
+    for (file, needed) in [("items.pgp", false), ("directory.pgp", true), ("heads", true), ("digests", true)] {
+        bench.damaged("a.pk", "b.pk", &format!("checkpoint:{file}"));
+        bench.s(&["verify", "b.pk"]).fails(4);
+        let done = bench.s(&["get", "b.pk", "two"]);
+        assert_eq!(done.err.contains("reading the whole log instead"), needed, "{file}: {}", done.err);
+        assert_eq!(done.ok(), b"the other value, again", "{file}");
+        assert_eq!(bench.s(&["ls", "b.pk"]).text(), "one\nthree\ntwo\n", "{file}");
+        assert_eq!(bench.s(&["log", "b.pk", "two"]).text().lines().count(), 2, "{file}");
+    }
+}
+
 #[test]
 fn a_swapped_blob_is_found() {
     let bench = Bench::new();
