@@ -38,6 +38,7 @@ mod objects;
 mod parallel;
 mod quote;
 mod recovery;
+mod remains;
 mod repair;
 mod restricted;
 mod share;

@@ -33,7 +33,12 @@ impl SessionKey {
         &self.0
     }
 
-    pub(super) fn random() -> Result<Self> {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no random numbers.
+    pub fn random() -> Result<Self> {
         let mut key = Locked::zeroed(KEY);
         crypto::random(&mut key[..])
             .map_err(|e| Error::new(Kind::Failed, "the system gives no random numbers").because(e))?;

@@ -194,7 +194,7 @@ impl Reader {
     }
 
     fn add(&mut self, at: u32, name: &[u8], id: ItemId) -> Option<()> {
-        if name.is_empty() || memchr::memchr(b'/', name).is_some() || name <= self.last.as_slice() {
+        if !Name::is_possible(name) || name <= self.last.as_slice() {
             return None;
         }
         self.last.clear();
@@ -225,6 +225,13 @@ impl Reader {
         base.made.resize_with(base.things.len(), OnceLock::new);
         base.made_directories.resize_with(base.directories.len(), OnceLock::new);
         base.text = text;
+        // One name leads to one item.
+        let taken = |(parent, name): &(u32, Name)| base.named(&base.directories[*parent as usize], name.as_bytes());
+        base.directories
+            .iter()
+            .filter_map(|below| below.name.as_ref())
+            .all(|name| taken(name).is_none())
+            .then_some(())?;
         Some(Loaded { base, former, named })
     }
 }
@@ -275,11 +282,7 @@ impl Base {
             return made.as_ref()?.children()?.get(name).copied();
         }
         let directory = self.directories.get(place)?;
-        let lines = self.names.get(directory.names.start as usize..directory.names.end as usize)?;
-        let found = lines.partition_point(|line| self.name(line).is_some_and(|found| found.as_bytes() < name));
-        if let Some(line) = lines.get(found)
-            && self.name(line)?.as_bytes() == name
-        {
+        if let Some(line) = self.named(directory, name) {
             return Some(line.id);
         }
         let below = &directory.subdirectories;
@@ -287,6 +290,11 @@ impl Base {
         let found = below.partition_point(|number| called(number).is_some_and(|found| found < name));
         let number = below.get(found).filter(|number| called(number) == Some(name))?;
         Some(self.directories.get(*number as usize)?.id)
+    }
+
+    /// Whether there is such an item, readable or not.
+    pub fn contains(&self, id: ItemId) -> bool {
+        self.is_directory(id) || self.thing(id).is_some()
     }
 
     pub fn is_directory(&self, id: ItemId) -> bool {
@@ -303,6 +311,22 @@ impl Base {
     /// Reads all that has not been read.
     pub fn read_all(&self) -> Result<()> {
         self.details.read_all(&self.things)
+    }
+
+    /// All that can be read, and what else has a name: an item of its kind without content, of which nothing is known.
+    /// Nothing is read from elsewhere.
+    pub fn salvage(&self) -> Result<(Vec<Arc<Item>>, Vec<Item>)> {
+        let (mut sound, mut bare) = (Vec::with_capacity(self.len()), Vec::new());
+        for (place, row) in self.things.iter().enumerate() {
+            if self.details.can_read(place, &self.things) {
+                sound.extend(self.at(place).cloned());
+            } else if let Some(names) = self.names_of(row) {
+                let (attributes, content) = (Attributes::new(0o600), row.thing.bare()?);
+                bare.push(Item { id: row.id, attributes, content, names, subdirectories: 0 });
+            }
+        }
+        sound.extend((0..self.directories.len()).filter_map(|place| self.directory(place)).cloned());
+        Ok((sound, bare))
     }
 
     /// Whether a new checkpoint is better than this one.
@@ -382,6 +406,13 @@ impl Base {
             Some((self.directories.get(line.directory as usize)?.id, self.name(line)?))
         };
         std::iter::once(first).chain(more).map(named).collect()
+    }
+
+    /// The line of this name in a directory, unless it is a directory's.
+    fn named(&self, directory: &Directory, name: &[u8]) -> Option<&NameLine> {
+        let lines = self.names.get(directory.names.start as usize..directory.names.end as usize)?;
+        let found = lines.partition_point(|line| self.name(line).is_some_and(|found| found.as_bytes() < name));
+        lines.get(found).filter(|line| self.name(line).is_some_and(|found| found.as_bytes() == name))
     }
 
     /// What a line `called` or `name` says: the last part of its path.

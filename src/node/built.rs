@@ -40,7 +40,11 @@ impl Transaction<'_> {
         let key = &self.keynode.key;
         let mut objects = Vec::new();
         let mut values = std::mem::take(&mut self.values);
-        values.retain(|id, _| self.namespace.item(*id).is_some());
+        for id in values.keys().copied().collect::<Vec<_>>() {
+            if self.namespace.lookup(id)?.is_none() {
+                values.remove(&id);
+            }
+        }
         let heads = self.sign_values(values, &mut objects)?;
         let mut references = Vec::with_capacity(heads.len() + 2);
         for (id, head) in &heads {
@@ -130,7 +134,7 @@ impl Transaction<'_> {
     /// The commit of one new value on top of the secret's head.
     fn sign_value(&self, id: ItemId, value: Pending) -> Result<(Vec<NewObject>, ItemId, Head)> {
         let Pending { message, session } = value;
-        let before = self.base.namespace.item(id).and_then(|item| item.secret()?.head);
+        let before = self.base.namespace.lookup(id)?.and_then(|item| item.secret()?.head);
         let number = match before {
             None => 1,
             Some(head) if commit(&self.base.archive, &head.commit)?.session == Some(session) => head.number,
@@ -165,6 +169,7 @@ impl Snapshot {
         let (reference, epoch) = checkpoint::write(&self.namespace, self.log, self.date, key, objects)?;
         self.checkpoint = Some(reference);
         self.epoch = Arc::new(epoch);
+        self.namespace.renewed = true;
         self.since = Since::default();
         Ok((checkpoint::REFERENCE.to_owned(), reference.oid))
     }

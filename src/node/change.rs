@@ -1,4 +1,5 @@
-//! One line of the namespace: what a transaction changed, and what a checkpoint says of the whole.
+//! One line of the namespace: what a transaction changed, and most of what a checkpoint says ([`super::directory`]
+//! has the rest).
 //!
 //! Fields are separated by tabs, paths quoted as git does ([`mod@super::quote`]), times are `seconds[.nnnnnnnnn]`:
 //!
@@ -45,6 +46,13 @@ pub struct SecretLine {
     pub writers: Arc<[Fingerprint]>,
     /// The key of the head's message.
     pub key: SessionKey,
+}
+
+impl SecretLine {
+    /// That of a secret of which nothing is known; its key opens nothing.
+    pub(super) fn unknown() -> Result<Self> {
+        Ok(Self { size: 0, origin: None, writers: Vec::new().into(), key: SessionKey::random()? })
+    }
 }
 
 /// One change.

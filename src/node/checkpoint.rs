@@ -55,7 +55,17 @@ pub(super) fn write(
     key: &NodeKey,
     objects: &mut Vec<NewObject>,
 ) -> Result<(CommitRef, Epoch)> {
-    let written = Written::of(namespace)?;
+    write_text(Written::of(namespace)?, log, date, key, objects)
+}
+
+/// As [`write()`], of what the checkpoint is to say.
+pub(super) fn write_text(
+    written: Written,
+    log: CommitRef,
+    date: i64,
+    key: &NodeKey,
+    objects: &mut Vec<NewObject>,
+) -> Result<(CommitRef, Epoch)> {
     let (mut files, epoch) = sealed(&written, key)?;
     files.extend((1..).map(|number| numbered(HEADS, number)).zip(written.heads));
     let mut digests: Vec<_> = files.iter().map(|(name, data)| (name, sha256(data))).collect();

@@ -1,6 +1,7 @@
 //! What the items of a checkpoint are: parts of their lines and heads, read as they are needed.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::{error, warn};
 
@@ -8,7 +9,7 @@ use super::attributes::Attributes;
 use super::change::Change;
 use super::directory::{ITEMS, Thing, line, lines};
 use super::id::ItemId;
-use super::namespace::{Content, Head, Namespace, SecretState};
+use super::namespace::{Content, Head, Item, Namespace, SecretState};
 use super::parallel;
 use crate::crypto::Locked;
 use crate::error::{Error, Result};
@@ -35,9 +36,11 @@ pub(super) struct Details {
     /// `None`: all parts have been read.
     source: Option<Box<dyn Source>>,
     instead: OnceLock<Option<Namespace>>,
+    /// Whether a part that cannot be read was told of.
+    told: AtomicBool,
 }
 
-/// Lines of items and heads, with where each starts.
+/// Lines of items and heads, each of which can be read, with where each starts.
 struct Part {
     text: Locked,
     heads: Vec<u8>,
@@ -50,15 +53,13 @@ impl Part {
     fn new(text: Locked, heads: Vec<u8>, wanted: impl Iterator<Item = (ItemId, Thing)>) -> Option<Self> {
         let (mut starts, mut heads_at) = (Vec::with_capacity(ITEMS), Vec::with_capacity(ITEMS));
         let (mut items, mut known) = (lines(&text), lines(&heads));
-        for (id, thing) in wanted {
-            let digits = id.to_string();
+        for wanted in wanted {
             let (at, line) = items.next()?;
-            let rest = line.strip_prefix(thing.word().as_bytes())?.strip_prefix(b"\t")?;
-            rest.starts_with(digits.as_bytes()).then_some(())?;
+            (Thing::of(&Change::parse(line).ok()?)? == wanted).then_some(())?;
             starts.push(at);
-            heads_at.push(if thing == Thing::Secret {
+            heads_at.push(if wanted.1 == Thing::Secret {
                 let (at, line) = known.next()?;
-                line.starts_with(digits.as_bytes()).then_some(at)?
+                (Head::parse(line).ok()?.0 == wanted.0).then_some(at)?
             } else {
                 u32::MAX
             });
@@ -69,19 +70,17 @@ impl Part {
     }
 
     /// What the n-th item is.
-    fn get(&self, n: usize, id: ItemId) -> Option<(Attributes, Content)> {
-        let (attributes, content, of) = match Change::parse(line(&self.text, *self.starts.get(n)?)?).ok()? {
-            Change::Secret { attributes, secret, id } => {
-                let head = Head::parse(line(&self.heads, *self.heads_at.get(n)?)?).ok()?;
-                let head = (head.0 == id).then_some(head.1)?;
-                (attributes, Content::Secret(SecretState { line: secret, head: Some(head) }), id)
+    fn get(&self, n: usize) -> Option<(Attributes, Content)> {
+        match Change::parse(line(&self.text, *self.starts.get(n)?)?).ok()? {
+            Change::Secret { attributes, secret, .. } => {
+                let head = Head::parse(line(&self.heads, *self.heads_at.get(n)?)?).ok()?.1;
+                Some((attributes, Content::Secret(SecretState { line: secret, head: Some(head) })))
             }
-            Change::Symlink { attributes, target, id } => (attributes, Content::Symlink(target), id),
-            Change::Fifo { attributes, id } => (attributes, Content::Fifo, id),
-            Change::Socket { attributes, id } => (attributes, Content::Socket, id),
-            _ => return None,
-        };
-        (of == id).then_some((attributes, content))
+            Change::Symlink { attributes, target, .. } => Some((attributes, Content::Symlink(target))),
+            Change::Fifo { attributes, .. } => Some((attributes, Content::Fifo)),
+            Change::Socket { attributes, .. } => Some((attributes, Content::Socket)),
+            _ => None,
+        }
     }
 }
 
@@ -90,16 +89,21 @@ impl Details {
     pub fn new(count: usize, source: Box<dyn Source>) -> Self {
         let mut parts = Vec::new();
         parts.resize_with(count, OnceLock::new);
-        Self { parts, source: Some(source), instead: OnceLock::new() }
+        Self { parts, source: Some(source), ..Self::default() }
     }
 
     /// What the item in this place is, of all `things` in the order of their ids.
     pub fn get(&self, place: usize, things: &[impl Known]) -> Option<(Attributes, Content)> {
-        let id = things.get(place)?.id();
+        let known = things.get(place)?;
         match self.part(place / ITEMS, things) {
-            Some(part) => part.get(place % ITEMS, id),
-            None => self.instead()?.item(id).map(|item| (item.attributes, item.content.clone())),
+            Some(part) => part.get(place % ITEMS),
+            None => self.elsewhere(known).map(|item| (item.attributes, item.content.clone())),
         }
+    }
+
+    /// Whether the part with this item can be read.
+    pub fn can_read(&self, place: usize, things: &[impl Known]) -> bool {
+        self.part(place / ITEMS, things).is_some()
     }
 
     /// Reads all parts that have not been read.
@@ -109,8 +113,10 @@ impl Details {
     pub fn read_all(&self, things: &[impl Known]) -> Result<()> {
         let unread: Vec<usize> = (0..self.parts.len()).filter(|&number| self.parts[number].get().is_none()).collect();
         parallel::map(unread, 2, |number| self.part(number, things).map(drop));
-        if self.parts.iter().any(|part| matches!(part.get(), Some(None))) && self.instead().is_none() {
-            return Err(Error::damaged("a part of the checkpoint cannot be read, nor the log from its beginning"));
+        for (part, things) in self.parts.iter().zip(things.chunks(ITEMS)) {
+            if matches!(part.get(), Some(None)) && things.iter().any(|known| self.elsewhere(known).is_none()) {
+                return Err(Error::damaged("a part of the checkpoint cannot be read, nor what it says from the log"));
+            }
         }
         Ok(())
     }
@@ -136,13 +142,24 @@ impl Details {
     fn part(&self, number: usize, things: &[impl Known]) -> Option<&Part> {
         let read = || {
             let part = load(self.source.as_deref()?, number, things);
-            part.inspect_err(|error| warn!("checkpoint: {error}; reading the whole log instead")).ok()
+            let tell = |error: &Error| {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    warn!("checkpoint: {error}");
+                }
+            };
+            part.inspect_err(tell).ok()
         };
         self.parts.get(number)?.get_or_init(read).as_ref()
     }
 
+    /// The item as the other way has it.
+    fn elsewhere(&self, known: &impl Known) -> Option<&Item> {
+        self.instead()?.item(known.id()).filter(|item| Thing::of_item(item) == Some(known.thing()))
+    }
+
     fn instead(&self) -> Option<&Namespace> {
         let read = || {
+            warn!("what the checkpoint does not say any more is read from the log");
             let tree = self.source.as_ref()?.instead();
             tree.inspect_err(|error| error!("the log cannot be read: {error}; `pkfs fsck` tells more")).ok()
         };

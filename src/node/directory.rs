@@ -3,10 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::change::Change;
+use super::change::{Change, SecretLine};
 use super::id::ItemId;
 use super::name::Name;
-use super::namespace::{Head, Namespace};
+use super::namespace::{Content, Head, Item, Namespace, SecretState};
 use super::quote::quote;
 use crate::crypto::Locked;
 use crate::error::{Error, Result};
@@ -42,13 +42,34 @@ impl Thing {
     }
 
     /// What a line brings into being, if it does so without a name.
-    fn of(change: &Change) -> Option<(ItemId, Self)> {
+    pub fn of(change: &Change) -> Option<(ItemId, Self)> {
         match change {
             Change::Secret { id, .. } => Some((*id, Self::Secret)),
             Change::Symlink { id, .. } => Some((*id, Self::Symlink)),
             Change::Fifo { id, .. } => Some((*id, Self::Fifo)),
             Change::Socket { id, .. } => Some((*id, Self::Socket)),
             _ => None,
+        }
+    }
+
+    /// Such an item's content where nothing is known of it: a symlink to nowhere, a secret without a head.
+    pub fn bare(self) -> Result<Content> {
+        Ok(match self {
+            Self::Secret => Content::Secret(SecretState { line: SecretLine::unknown()?, head: None }),
+            Self::Symlink => Content::Symlink(Vec::new().into()),
+            Self::Fifo => Content::Fifo,
+            Self::Socket => Content::Socket,
+        })
+    }
+
+    /// What an item is, unless it is a directory.
+    pub fn of_item(item: &Item) -> Option<Self> {
+        match item.content {
+            Content::Directory(_) => None,
+            Content::Secret(_) => Some(Self::Secret),
+            Content::Symlink(_) => Some(Self::Symlink),
+            Content::Fifo => Some(Self::Fifo),
+            Content::Socket => Some(Self::Socket),
         }
     }
 }
@@ -99,6 +120,7 @@ impl Written {
             }
             heads.push(lines.into_bytes());
         }
+        namespace.whole()?;
         Ok(Self { directory, items, heads })
     }
 }

@@ -16,7 +16,7 @@ impl Namespace {
     /// Does what a line says.
     ///
     /// `date` is the transaction's: directories whose names change, and items whose names change, take it as mtime and
-    /// ctime; `None` while reading a checkpoint, whose lines are the state itself.
+    /// ctime; `None` where the lines are the state itself.
     ///
     /// # Errors
     /// A [`Kind`] as the system call would have it: the line does not fit the tree.
@@ -127,7 +127,7 @@ impl Namespace {
     }
 
     fn define(&mut self, id: ItemId, attributes: Attributes, content: Content) -> Result<()> {
-        if self.items.get(id).is_some() {
+        if self.items.contains(id) {
             return Err(Error::damaged(format!("the id {id} is taken")));
         }
         self.items.insert(Item { id, attributes, content, names: Vec::new(), subdirectories: 0 });
@@ -135,7 +135,7 @@ impl Namespace {
     }
 
     fn set_secret(&mut self, id: ItemId, attributes: Attributes, line: &SecretLine) -> Result<()> {
-        if self.items.get(id).is_none() {
+        if !self.items.contains(id) {
             return self.define(id, attributes, Content::Secret(SecretState { line: line.clone(), head: None }));
         }
         let item = self.edit(id)?;
@@ -163,6 +163,13 @@ impl Namespace {
         } else {
             Err(Error::new(Kind::NotDirectory, format!("{path}: its parent is not a directory")))
         }
+    }
+
+    /// What this name leads to.
+    fn named(&self, directory: ItemId, name: &Name, path: &ItemPath) -> Result<&Item> {
+        let id = self.child_id(directory, name.as_bytes());
+        let item = id.map(|id| self.lookup(id)).transpose()?.flatten();
+        item.ok_or_else(|| Error::not_found(format!("{path}: no such secret")))
     }
 
     fn touch(&mut self, directory: ItemId, date: Option<Timestamp>) -> Result<()> {
@@ -223,9 +230,7 @@ impl Namespace {
     /// Takes a name away; says whose it was. An item without names stays for [`Self::settle`].
     fn unbind(&mut self, path: &ItemPath, date: Option<Timestamp>) -> Result<ItemId> {
         let (directory, name) = self.place(path)?;
-        let Some(item) = self.child(directory, name.as_bytes()) else {
-            return Err(Error::not_found(format!("{path}: no such secret")));
-        };
+        let item = self.named(directory, name, path)?;
         let (id, is_directory) = (item.id, item.is_directory());
         if item.children().is_some_and(|children| !children.is_empty()) {
             return Err(Error::new(Kind::NotEmpty, format!("{path}: the directory is not empty")));
@@ -260,9 +265,7 @@ impl Namespace {
     fn relocate(&mut self, from: &ItemPath, to: &ItemPath, date: Option<Timestamp>) -> Result<()> {
         let (old_directory, old_name) = self.place(from)?;
         let (new_directory, new_name) = self.place(to)?;
-        let Some(item) = self.child(old_directory, old_name.as_bytes()) else {
-            return Err(Error::not_found(format!("{from}: no such secret")));
-        };
+        let item = self.named(old_directory, old_name, from)?;
         let (id, directory) = (item.id, item.is_directory());
         self.refuse_inside(id, new_directory, to)?;
         if let Some(target) = self.child_id(new_directory, new_name.as_bytes()) {
@@ -284,11 +287,8 @@ impl Namespace {
     fn exchange(&mut self, one: &ItemPath, other: &ItemPath, date: Option<Timestamp>) -> Result<()> {
         let (one_directory, one_name) = self.place(one)?;
         let (other_directory, other_name) = self.place(other)?;
-        let find = |directory, name: &Name, path| {
-            let item = self.child(directory, name.as_bytes());
-            item.map(|i| i.id).ok_or_else(|| Error::not_found(format!("{path}: no such secret")))
-        };
-        let (a, b) = (find(one_directory, one_name, one)?, find(other_directory, other_name, other)?);
+        let a = self.named(one_directory, one_name, one)?.id;
+        let b = self.named(other_directory, other_name, other)?.id;
         if a == b {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use super::keynode::{LARGEST_VALUE, lacks, older};
 use super::log::{REFERENCE, Reader};
 use super::memory::Memory;
 use super::namespace::{Head, Namespace};
-use super::objects::{Files, commit, object, unproven_commit, value};
+use super::objects::{Digests, Files, commit, object, unproven_commit, value};
 use super::parallel;
 use super::recovery::signed_by;
 use super::share::Shares;
@@ -129,7 +129,7 @@ fn check_without_key(archive: &Archive, report: &mut Report) {
     let certificate = || -> Result<Certificate> {
         let oid = archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
         let (commit, _) = unproven_commit(archive, &oid)?;
-        Certificate::parse(&Files::read(archive, &commit, &mut HashMap::new())?.blob(archive, "cert.asc")?)
+        Certificate::parse(&Files::read(archive, &commit, &Digests::default())?.blob(archive, "cert.asc")?)
     };
     match certificate() {
         Ok(certificate) => {
@@ -215,7 +215,7 @@ fn check_log(archive: &Archive, certificate: &Certificate, report: &mut Report) 
     report.transactions += chain.len();
     let checked = parallel::map(chain, parallel::SMALL, |(reference, commit)| {
         let sound =
-            commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &mut HashMap::new()).map(drop));
+            commit.verify(certificate).and_then(|()| Files::read(archive, &commit, &Digests::default()).map(drop));
         (reference, sound.and_then(|()| commit.heads()))
     });
     for (reference, set) in checked.into_iter().rev() {
@@ -253,7 +253,7 @@ fn check_messages_of_log(reader: &mut Reader<'_>, snapshot: &Snapshot, report: &
         Err(error) => report.error("log", &error),
     }
     let shares = || -> Result<()> {
-        let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &mut HashMap::new())?;
+        let files = Files::read(reader.archive, &commit(reader.archive, &snapshot.log)?, &Digests::default())?;
         for (path, oid, _) in &files.listed {
             let place = match path.as_str() {
                 SHARES_FILE => SHARES,
@@ -335,7 +335,7 @@ fn check_branches(
             findings.push((Severity::Warning, id.reference(), "it disagrees with the log, which counts".to_owned()));
         }
         let mut commits = Vec::new();
-        let walked = version::walk(archive, &head, &mut |reference, commit| {
+        let walked = version::walk(archive, head.commit, &mut |reference, commit| {
             commits.push(reference);
             if let Err(error) = check_commit(archive, certificate, key, id, commit) {
                 findings.push((Severity::Error, format!("secret {id}, {}", reference.oid), error.to_string()));

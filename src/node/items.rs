@@ -53,6 +53,14 @@ impl Items {
         }
     }
 
+    /// Whether there is such an item, readable or not.
+    pub fn contains(&self, id: ItemId) -> bool {
+        match self.changed.get(&id) {
+            Some(item) => item.is_some(),
+            None => self.base.contains(id),
+        }
+    }
+
     /// The item, to be changed in this copy alone.
     pub fn get_mut(&mut self, id: ItemId) -> Option<&mut Item> {
         if !self.changed.contains_key(&id) {
@@ -87,15 +95,29 @@ impl Items {
     }
 
     pub fn insert(&mut self, item: Item) {
-        self.count += usize::from(self.get(item.id).is_none());
+        self.count += usize::from(!self.contains(item.id));
         self.changed.insert(item.id, Some(Arc::new(item)));
     }
 
     pub fn remove(&mut self, id: ItemId) {
-        if self.get(id).is_some() {
+        if self.contains(id) {
             self.count -= 1;
             self.changed.insert(id, None);
         }
+    }
+
+    /// As much as can be read, and what else has a name, apart from any checkpoint; see [`Base::salvage`].
+    pub fn salvaged(&self) -> Result<(Self, Vec<ItemId>)> {
+        let (sound, bare) = self.base.salvage()?;
+        let ids = bare.iter().map(|item| item.id).filter(|id| !self.changed.contains_key(id)).collect();
+        let mut items = Self::default();
+        let unchanged = sound.into_iter().chain(bare.into_iter().map(Arc::new));
+        let unchanged = unchanged.filter(|item| !self.changed.contains_key(&item.id));
+        for item in unchanged.chain(self.changed.values().flatten().cloned()) {
+            items.count += 1;
+            items.changed.insert(item.id, Some(item));
+        }
+        Ok((items, ids))
     }
 
     pub fn len(&self) -> usize {

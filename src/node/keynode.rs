@@ -347,7 +347,7 @@ impl Keynode {
     /// # Errors
     /// [`Kind::Damaged`], or [`Kind::NotFound`] for what is no secret.
     pub fn versions(&self, snapshot: &Snapshot, id: ItemId) -> Result<Vec<Version>> {
-        let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+        let state = snapshot.namespace.lookup(id)?.and_then(|item| item.secret());
         match state.and_then(super::namespace::SecretState::head) {
             Some(head) => version::versions(&snapshot.archive, &head),
             None => Err(Error::not_found(format!("{id}: no such secret"))),
@@ -359,7 +359,7 @@ impl Keynode {
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Damaged`].
     pub fn head_writer(&self, snapshot: &Snapshot, id: ItemId) -> Result<Fingerprint> {
-        let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+        let state = snapshot.namespace.lookup(id)?.and_then(|item| item.secret());
         match state.and_then(super::namespace::SecretState::head) {
             Some(head) => version::writer(&snapshot.archive, &head),
             None => Err(Error::not_found(format!("{id}: no such secret"))),
@@ -423,7 +423,7 @@ impl Keynode {
 
 /// The line and the head's commit of a secret.
 fn secret(snapshot: &Snapshot, id: ItemId) -> Result<(&SecretLine, CommitRef)> {
-    let state = snapshot.namespace.item(id).and_then(|item| item.secret());
+    let state = snapshot.namespace.lookup(id)?.and_then(|item| item.secret());
     match state.and_then(|secret| Some((&secret.line, secret.head?.commit))) {
         Some(found) => Ok(found),
         None => Err(Error::not_found(format!("{id}: no such secret"))),

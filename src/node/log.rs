@@ -14,18 +14,16 @@ use super::checkpoint::{self, LARGEST, Reading};
 use super::commit::Commit;
 use super::id::{CommitRef, ItemId};
 use super::namespace::{Head, Namespace};
-use super::objects::{Files, commit, unproven_commit};
+use super::objects::{CHANGE_FILE, Digests, Files, commit, unproven_commit};
 use super::parallel;
 use super::snapshot::{Carried, Since, Snapshot};
 use crate::archive::{Archive, Oid};
-use crate::crypto::{Epoch, NodeKey, Sha256, open};
+use crate::crypto::{Epoch, NodeKey, open};
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 
 /// The reference of the log's head.
 pub(super) const REFERENCE: &str = "refs/heads/keynode";
-/// The file of a control commit that says what changed.
-pub(super) const CHANGE_FILE: &str = "change.pgp";
 /// What a change is bound to.
 pub(super) const CHANGE: &str = "change";
 
@@ -40,6 +38,27 @@ pub struct LogEntry {
     pub changes: Vec<Change>,
     /// Heads that it set.
     pub heads: Vec<(ItemId, Head)>,
+}
+
+/// What is read of a transaction before its message is opened.
+struct Sealed {
+    files: Files,
+    message: Vec<u8>,
+    heads: HashMap<ItemId, Head>,
+}
+
+impl Sealed {
+    fn read(archive: &Archive, commit: &Commit, known: &Digests) -> Result<Self> {
+        let mut files = Files::read(archive, commit, known)?;
+        let message = files.take_blob(archive, CHANGE_FILE)?;
+        Ok(Self { files, message, heads: commit.heads()?.into_iter().collect() })
+    }
+
+    /// Opens the message with an epoch that covers it.
+    fn opened(self, key: &NodeKey, epoch: Arc<Epoch>) -> Result<Done> {
+        let opened = open(key, &self.message, CHANGE, Some(epoch.session_key()), LARGEST)?;
+        Ok(Done { files: self.files, lines: Lines::parse(&opened.data)?, epoch, heads: self.heads })
+    }
 }
 
 /// A commit and what names it.
@@ -80,12 +99,12 @@ pub(super) struct Reader<'a> {
     pub archive: &'a Archive,
     pub key: &'a NodeKey,
     epochs: Vec<Arc<Epoch>>,
-    digests: HashMap<Oid, Sha256>,
+    digests: Digests,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(archive: &'a Archive, key: &'a NodeKey) -> Self {
-        Self { archive, key, epochs: Vec::new(), digests: HashMap::new() }
+        Self { archive, key, epochs: Vec::new(), digests: Digests::default() }
     }
 
     /// The log's head, its signature checked.
@@ -245,27 +264,20 @@ impl<'a> Reader<'a> {
         };
         let mut pending = pending.into_iter().rev();
         // From the first on, it is known what later ones have in common with it.
-        if let Some((commit, reference)) = pending.next() {
-            let done = self.read(&commit).map_err(|e| at(&reference, e))?;
-            apply(done, (commit, reference))?;
-        }
+        let mut together = 1;
         loop {
-            let some: Vec<Named> = pending.by_ref().take(AT_ONCE).collect();
+            let some: Vec<Named> = pending.by_ref().take(together).collect();
             if some.is_empty() {
                 break;
             }
-            let this = &*self;
-            let read = parallel::map(some, parallel::SMALL, |(commit, reference)| {
-                (this.read_ahead(&commit), (commit, reference))
-            });
-            for (done, (commit, reference)) in read {
-                let done = done.transpose().unwrap_or_else(|| self.read(&commit)).map_err(|e| at(&reference, e))?;
-                apply(done, (commit, reference))?;
+            for (done, named) in self.read_together(some)? {
+                apply(done, named)?;
             }
+            together = AT_ONCE;
         }
         let files = match files {
             Some(files) => files,
-            None => Files::read(self.archive, &last.0, &mut self.digests)?,
+            None => Files::read(self.archive, &last.0, &self.digests)?,
         };
         Ok(Snapshot {
             archive: self.archive.clone(),
@@ -279,26 +291,39 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// What a transaction did, where an epoch that is known covers it.
-    fn read_ahead(&self, commit: &Commit) -> Result<Option<Done>> {
-        let files = Files::read(self.archive, commit, &mut self.digests.clone())?;
-        let message = files.blob(self.archive, CHANGE_FILE)?;
-        let Some(epoch) = self.covering(&message) else { return Ok(None) };
-        let opened = open(self.key, &message, CHANGE, Some(epoch.session_key()), LARGEST)?;
-        let lines = Lines::parse(&opened.data)?;
-        drop(message);
-        Ok(Some(Done { files, lines, epoch, heads: commit.heads()?.into_iter().collect() }))
+    /// What transactions did, in their order. Where an epoch begins its key is unlocked, the others are read on all
+    /// processors.
+    fn read_together(&mut self, mut some: Vec<Named>) -> Result<Vec<(Done, Named)>> {
+        let mut all = Vec::with_capacity(some.len());
+        let this = &*self;
+        let mut sealed: VecDeque<Sealed> =
+            parallel::map(some.iter().collect(), parallel::SMALL, |(commit, reference)| {
+                Sealed::read(this.archive, commit, &this.digests).map_err(|e| at(reference, e))
+            })
+            .into_iter()
+            .collect::<Result<_>>()?;
+        while let Some(first) = sealed.front() {
+            self.digests.remember(&first.files);
+            let epoch = self.epoch_of(&first.message).map_err(|e| at(&some[0].1, e))?;
+            let covered = sealed.iter().take_while(|sealed| epoch.covers(&sealed.message)).count();
+            let run = sealed.drain(..covered).zip(some.drain(..covered)).collect();
+            let opened = parallel::map(run, parallel::SMALL, |(sealed, named): (Sealed, Named)| {
+                Ok((sealed.opened(self.key, epoch.clone()).map_err(|e| at(&named.1, e))?, named))
+            });
+            all.extend(opened.into_iter().collect::<Result<Vec<_>>>()?);
+        }
+        Ok(all)
     }
 
-    /// What a transaction did.
-    fn read(&mut self, commit: &Commit) -> Result<Done> {
-        let files = Files::read(self.archive, commit, &mut self.digests)?;
-        let (lines, epoch) = self.changes(&files)?;
-        Ok(Done { files, lines, epoch, heads: commit.heads()?.into_iter().collect() })
-    }
-
-    fn covering(&self, message: &[u8]) -> Option<Arc<Epoch>> {
-        self.epochs.iter().rev().find(|epoch| epoch.covers(message)).cloned()
+    /// The epoch that covers a message, unlocked where it is not known yet.
+    fn epoch_of(&mut self, message: &[u8]) -> Result<Arc<Epoch>> {
+        // The newest are asked for most.
+        if let Some(epoch) = self.epochs.iter().rev().find(|epoch| epoch.covers(message)) {
+            return Ok(epoch.clone());
+        }
+        let epoch = Arc::new(Epoch::unlock(self.key, message)?);
+        self.epochs.push(epoch.clone());
+        Ok(epoch)
     }
 
     /// Applies one transaction; returns the epoch of its change.
@@ -310,23 +335,15 @@ impl<'a> Reader<'a> {
 
     /// The lines of one transaction.
     pub fn lines(&mut self, commit: &Commit) -> Result<Lines> {
-        let files = Files::read(self.archive, commit, &mut self.digests)?;
-        self.changes(&files).map(|(lines, _)| lines)
+        self.read(commit).map(|done| done.lines)
     }
 
-    /// What a transaction changed.
-    fn changes(&mut self, files: &Files) -> Result<(Lines, Arc<Epoch>)> {
-        let message = files.blob(self.archive, CHANGE_FILE)?;
-        let known = self.covering(&message);
-        let opened = open(self.key, &message, CHANGE, known.as_deref().map(Epoch::session_key), LARGEST)?;
-        let epoch = if let Some(epoch) = known {
-            epoch
-        } else {
-            let epoch = Arc::new(Epoch::of(&message, &opened.session_key)?);
-            self.epochs.push(epoch.clone());
-            epoch
-        };
-        Ok((Lines::parse(&opened.data)?, epoch))
+    /// What one transaction did.
+    fn read(&mut self, commit: &Commit) -> Result<Done> {
+        let sealed = Sealed::read(self.archive, commit, &self.digests)?;
+        self.digests.remember(&sealed.files);
+        let epoch = self.epoch_of(&sealed.message)?;
+        sealed.opened(self.key, epoch)
     }
 
     /// Visits the log, newest first, until `visit` breaks off.
@@ -339,10 +356,9 @@ impl<'a> Reader<'a> {
         while let Some(reference) = next {
             let commit = commit(self.archive, &reference)?;
             next = commit.parents.first().copied();
-            let files = Files::read(self.archive, &commit, &mut self.digests)?;
-            let (changes, _) = self.changes(&files)?;
+            let changes = self.lines(&commit)?.lines;
             let date = Timestamp::from_seconds(commit.date);
-            let entry = LogEntry { commit: reference, date, changes: changes.lines, heads: commit.heads()? };
+            let entry = LogEntry { commit: reference, date, changes, heads: commit.heads()? };
             if visit(entry)?.is_break() {
                 break;
             }

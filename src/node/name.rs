@@ -24,10 +24,16 @@ impl Name {
             let text = format!("{}…: a name has at most {} bytes", quoted(&bytes[..16]), Self::LONGEST);
             return Err(Error::new(Kind::NameTooLong, text));
         }
-        if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.iter().any(|&b| b == 0 || b == b'/') {
+        if !Self::is_possible(bytes) {
             return Err(Error::new(Kind::Invalid, format!("{}: not a possible name", quoted(bytes))));
         }
         Ok(Self(bytes.into()))
+    }
+
+    /// Whether these bytes can be a name.
+    pub fn is_possible(bytes: &[u8]) -> bool {
+        let special = bytes.is_empty() || bytes == b"." || bytes == b"..";
+        !special && bytes.len() <= Self::LONGEST && memchr::memchr2(0, b'/', bytes).is_none()
     }
 
     /// The bytes.

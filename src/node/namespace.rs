@@ -17,6 +17,9 @@ use super::name::{ItemPath, Name};
 use super::suggest::closest;
 use crate::error::{Error, Kind, Result};
 
+/// What to do about items that cannot be read.
+const DAMAGED: &str = "`pkfs fsck KEYNODE` says what is damaged; with --repair NEW it saves what is left";
+
 /// The present state of a secret's branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -148,6 +151,8 @@ pub struct Namespace {
     /// Last names of secrets that have none any more, newest last.
     pub(super) former: OrdMap<Vec<u8>, Vec<ItemId>>,
     pub(super) secrets: usize,
+    /// Whether a checkpoint was written since it was read, for which all was read that there was.
+    pub(super) renewed: bool,
 }
 
 impl Namespace {
@@ -157,17 +162,28 @@ impl Namespace {
         let root = Item { id: ItemId::ROOT, attributes, content, names: Vec::new(), subdirectories: 0 };
         let mut items = Items::default();
         items.insert(root);
-        Self { items, former: OrdMap::new(), secrets: 0 }
+        Self { items, former: OrdMap::new(), secrets: 0, renewed: false }
     }
 
     /// The tree of a checkpoint.
     pub(super) fn of(base: Base, former: OrdMap<Vec<u8>, Vec<ItemId>>, secrets: usize) -> Self {
-        Self { items: Items::new(base), former, secrets }
+        Self { items: Items::new(base), former, secrets, renewed: false }
     }
 
     /// What has this id, deleted secrets included.
     pub fn item(&self, id: ItemId) -> Option<&Item> {
         self.items.get(id)
+    }
+
+    /// As [`Self::item`], where nothing must be taken for free that is only unreadable.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`]: there is such an item, and it cannot be read.
+    pub fn lookup(&self, id: ItemId) -> Result<Option<&Item>> {
+        match self.item(id) {
+            None if self.items.contains(id) => Err(Error::damaged(format!("item {id} cannot be read")).hint(DAMAGED)),
+            item => Ok(item),
+        }
     }
 
     /// The top directory.
@@ -203,15 +219,21 @@ impl Namespace {
     /// Fails where something was asked for and could not be read, so that nothing is built on its absence.
     pub(super) fn whole(&self) -> Result<()> {
         if self.items.base().lacks() {
-            return Err(Error::damaged("some items of the checkpoint cannot be read")
-                .hint("`pkfs fsck KEYNODE` says which; with --repair NEW it saves what is left"));
+            return Err(Error::damaged("some items of the checkpoint cannot be read").hint(DAMAGED));
         }
         Ok(())
     }
 
-    /// Whether the checkpoint that it comes from is damaged.
+    /// As much of this tree as can be read, apart from the checkpoint that it comes from; with those of its items of which
+    /// nothing is left but their names.
+    pub(super) fn salvaged(&self) -> Result<(Self, Vec<ItemId>)> {
+        let (items, bare) = self.items.salvaged()?;
+        Ok((Self { items, former: self.former.clone(), secrets: self.secrets, renewed: false }, bare))
+    }
+
+    /// Whether the checkpoint that it comes from is damaged, and no other was written since.
     pub(super) fn needs_checkpoint(&self) -> bool {
-        self.items.base().is_damaged()
+        !self.renewed && self.items.base().is_damaged()
     }
 
     /// What a path leads to; symlinks are not followed.
@@ -236,8 +258,8 @@ impl Namespace {
             id = next;
             at.push(name.clone());
         }
-        self.item(id)
-            .ok_or_else(|| self.whole().err().unwrap_or_else(|| Error::damaged(format!("{path}: cannot be read"))))
+        let cannot = || Error::damaged(format!("{path}: cannot be read")).hint(DAMAGED);
+        self.item(id).ok_or_else(cannot)
     }
 
     /// The path of an item's first name; `None` for what has no name.

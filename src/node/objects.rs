@@ -9,6 +9,8 @@ use crate::archive::{Archive, NewObject, ObjectKind, Oid, TreeEntry, parse_tree,
 use crate::crypto::{Sha256, sha256};
 use crate::error::{Error, Result};
 
+/// The file of a control commit that says what changed.
+pub(super) const CHANGE_FILE: &str = "change.pgp";
 /// The one file of a secret's commit.
 pub(super) const VALUE: &str = "value.pgp";
 
@@ -57,6 +59,18 @@ pub(super) fn value(archive: &Archive, commit: &Commit) -> Result<Vec<u8>> {
     }
 }
 
+/// SHA-256 digests of blobs that many trees share, so that each is read once.
+#[derive(Default)]
+pub(super) struct Digests(HashMap<Oid, Sha256>);
+
+impl Digests {
+    /// Remembers those of the files that later trees may have too: a change is of one transaction.
+    pub fn remember(&mut self, files: &Files) {
+        let lasting = files.listed.iter().filter(|(path, ..)| path != CHANGE_FILE);
+        self.0.extend(lasting.map(|(_, oid, digest)| (*oid, *digest)));
+    }
+}
+
 /// All files of a commit's tree, directories one level deep, checked against its `Content`.
 pub(super) struct Files {
     /// The tree itself.
@@ -68,8 +82,8 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads and checks a tree. `known` remembers the digests of blobs that many trees share.
-    pub fn read(archive: &Archive, commit: &Commit, known: &mut HashMap<Oid, Sha256>) -> Result<Self> {
+    /// Reads and checks a tree; blobs whose digests are known are not read.
+    pub fn read(archive: &Archive, commit: &Commit, known: &Digests) -> Result<Self> {
         let entries = parse_tree(&object(archive, &commit.tree, ObjectKind::Tree)?)?;
         let mut files = Vec::new();
         for entry in &entries {
@@ -88,12 +102,11 @@ impl Files {
         files.sort_unstable();
         let (mut digested, mut read) = (Vec::with_capacity(files.len()), Vec::new());
         for (path, oid) in files {
-            let digest = if let Some(digest) = known.get(&oid) {
+            let digest = if let Some(digest) = known.0.get(&oid) {
                 *digest
             } else {
                 let blob = object(archive, &oid, ObjectKind::Blob)?;
                 let digest = sha256(&blob);
-                known.insert(oid, digest);
                 read.push((oid, blob));
                 digest
             };
@@ -106,15 +119,27 @@ impl Files {
         Ok(Self { entries, listed: digested, read })
     }
 
+    /// The blob of a file, which is not needed here any more.
+    pub fn take_blob(&mut self, archive: &Archive, path: &str) -> Result<Vec<u8>> {
+        let oid = self.oid(path)?;
+        match self.read.iter().position(|(read, _)| *read == oid) {
+            Some(at) => Ok(self.read.swap_remove(at).1),
+            None => object(archive, &oid, ObjectKind::Blob),
+        }
+    }
+
     /// The blob of a file.
     pub fn blob(&self, archive: &Archive, path: &str) -> Result<Cow<'_, [u8]>> {
-        let Some((_, oid, _)) = self.listed.iter().find(|(name, ..)| name == path) else {
-            return Err(Error::damaged(format!("a commit has no {path}")));
-        };
-        match self.read.iter().find(|(read, _)| read == oid) {
+        let oid = self.oid(path)?;
+        match self.read.iter().find(|(read, _)| *read == oid) {
             Some((_, blob)) => Ok(blob.into()),
-            None => object(archive, oid, ObjectKind::Blob).map(Cow::from),
+            None => object(archive, &oid, ObjectKind::Blob).map(Cow::from),
         }
+    }
+
+    fn oid(&self, path: &str) -> Result<Oid> {
+        let found = self.listed.iter().find(|(name, ..)| name == path);
+        found.map(|(_, oid, _)| *oid).ok_or_else(|| Error::damaged(format!("a commit has no {path}")))
     }
 }
 

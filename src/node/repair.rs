@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::attributes::Attributes;
 use super::change::{Change, SecretLine};
-use super::checkpoint::{self, Reading};
+use super::checkpoint;
 use super::commit::{Commit, Draft};
 use super::id::{CommitRef, ItemId};
 use super::keynode::LARGEST_VALUE;
@@ -17,11 +17,12 @@ use super::log::{CHANGE, Lines, REFERENCE, Reader};
 use super::memory::Memory;
 use super::name::{ItemPath, Name};
 use super::namespace::{Head, Namespace};
-use super::objects::{Files, VALUE, new_tree, value};
+use super::objects::{Digests, Files, VALUE, new_tree, value};
+use super::remains::{Found, State};
 use super::snapshot::Carried;
 use super::version;
 use crate::archive::{self, Archive, Batch, NewObject, ObjectKind, Oid, Salvage, WriteLock};
-use crate::crypto::{Locked, NodeKey, Opened, Padding, open, seal, sha256};
+use crate::crypto::{Locked, NodeKey, Opened, Padding, open, seal};
 use crate::error::{Error, Kind, Result};
 use crate::time::Timestamp;
 
@@ -37,33 +38,6 @@ pub struct RepairReport {
     pub commits: usize,
     /// One line for each loss or change.
     pub notes: Vec<String>,
-}
-
-/// Signed commits that are left, by what they are.
-#[derive(Default)]
-struct Found {
-    control: HashMap<Oid, (Commit, CommitRef)>,
-    checkpoints: Vec<(Commit, CommitRef, CommitRef)>,
-    secrets: HashMap<ItemId, Vec<(Commit, CommitRef)>>,
-}
-
-/// The best tree that could be read.
-struct State {
-    namespace: Namespace,
-    date: i64,
-    /// The log's head, where the log is whole up to it and this is the state there.
-    whole: Option<CommitRef>,
-    /// Secrets that a whole log names, those that it forgot included.
-    logged: HashSet<ItemId>,
-    /// Transactions of the log that are in it.
-    read: HashSet<Oid>,
-}
-
-impl State {
-    /// A tree whose log does not lead up to it any more.
-    fn holed(namespace: Namespace, date: i64) -> Self {
-        Self { namespace, date, whole: None, logged: HashSet::new(), read: HashSet::new() }
-    }
 }
 
 /// Writes a new keynode with everything of the damaged one that verifies.
@@ -98,53 +72,6 @@ pub(super) fn repair_in(path: &Path, key: &NodeKey, to: &Path, memory: &Memory) 
     done
 }
 
-impl Found {
-    fn of(salvage: &Salvage, key: &NodeKey) -> Self {
-        let mut found = Self::default();
-        for object in salvage.objects(ObjectKind::Commit) {
-            let Ok(commit) = Commit::parse(&object.data) else { continue };
-            if commit.verify(key.certificate()).is_err() {
-                continue;
-            }
-            let reference = CommitRef { oid: object.oid, digest: sha256(&object.data) };
-            let id = commit.subject.strip_prefix("secret ").and_then(|id| ItemId::from_hex(id.as_bytes()));
-            match (commit.log, id) {
-                (Some(log), _) => found.checkpoints.push((commit, reference, log)),
-                (None, Some(id)) => found.secrets.entry(id).or_default().push((commit, reference)),
-                (None, None) => {
-                    found.control.insert(object.oid, (commit, reference));
-                }
-            }
-        }
-        found.checkpoints.sort_unstable_by_key(|(commit, ..)| std::cmp::Reverse(commit.date));
-        found
-    }
-
-    fn newest(&self) -> Option<CommitRef> {
-        self.tips().first().map(|tip| tip.1)
-    }
-
-    /// Commits of the log that no other follows, newest first.
-    fn tips(&self) -> Vec<&(Commit, CommitRef)> {
-        let followed: HashSet<Oid> = self.control.values().flat_map(|(c, _)| c.parents.iter().map(|p| p.oid)).collect();
-        let mut tips: Vec<_> =
-            self.control.values().filter(|(_, reference)| !followed.contains(&reference.oid)).collect();
-        tips.sort_unstable_by_key(|(commit, reference)| (std::cmp::Reverse(commit.date), reference.oid));
-        tips
-    }
-
-    /// The log down from a tip, newest first, as far as it is there.
-    fn chain(&self, tip: CommitRef) -> Vec<&(Commit, CommitRef)> {
-        let mut chain = Vec::new();
-        let mut next = Some(tip);
-        while let Some(entry) = next.and_then(|r| self.control.get(&r.oid).filter(|(_, there)| *there == r)) {
-            chain.push(entry);
-            next = entry.0.parents.first().copied();
-        }
-        chain
-    }
-}
-
 struct Repair<'a> {
     archive: Archive,
     key: &'a NodeKey,
@@ -160,7 +87,8 @@ impl Repair<'_> {
         slots: &[(String, Vec<u8>)],
         memory: &Memory,
     ) -> Result<RepairReport> {
-        let mut state = self.best_state();
+        let mut state = self.found.best_state(&self.archive, self.key, &mut self.report.notes);
+        state.settle_bare(&mut self.report.notes);
         let mut objects = Vec::new();
         let intact = self.settle_secrets(&mut state, &mut objects)?;
         let mut lost = vec![newest.oid];
@@ -193,95 +121,6 @@ impl Repair<'_> {
         Ok(self.report)
     }
 
-    /// The newest tree that a checkpoint and the log after it still give.
-    fn best_state(&mut self) -> State {
-        let mut best: Option<State> = None;
-        let mut reader = Reader::new(&self.archive, self.key);
-        for tip in self.found.tips() {
-            let chain = self.found.chain(tip.1);
-            let to_root = chain.last().is_some_and(|(commit, _)| commit.parents.is_empty());
-            let base = chain.iter().enumerate().find_map(|(position, (commit, reference))| {
-                let (commit_of, own, _) = self.found.checkpoints.iter().find(|(.., log)| log == reference)?;
-                let read = checkpoint::read(&self.archive, self.key, (commit_of, *own), Reading::Whole).ok()?;
-                Some((position, read.namespace, commit.date))
-            });
-            let (mut left, mut namespace, mut date) = match base {
-                Some(base) => base,
-                None if to_root => (chain.len(), Namespace::new(Attributes::new(0o755)), 0),
-                None => continue,
-            };
-            while let Some((commit, reference)) = left.checked_sub(1).map(|next| chain[next]) {
-                let mut next = namespace.clone();
-                if reader.step(&mut next, commit, reference).is_err() {
-                    break;
-                }
-                (namespace, date, left) = (next, commit.date, left - 1);
-            }
-            let mut digests = HashMap::new();
-            let whole = (left == 0
-                && to_root
-                && chain.iter().all(|(c, _)| Files::read(&self.archive, c, &mut digests).is_ok()))
-            .then_some(tip.1);
-            if best.as_ref().is_none_or(|best| date > best.date || whole.is_some() && best.whole.is_none()) {
-                let logged = if whole.is_some() {
-                    chain.iter().flat_map(|(c, _)| c.heads().unwrap_or_default()).map(|(id, _)| id).collect()
-                } else {
-                    HashSet::new()
-                };
-                let read = chain[left..].iter().map(|(_, reference)| reference.oid).collect();
-                best = Some(State { namespace, date, whole, logged, read });
-            }
-        }
-        // Checkpoints whose place in the log is lost.
-        for found in &self.found.checkpoints {
-            let date = found.0.date;
-            if best.as_ref().is_none_or(|best| date > best.date)
-                && let Ok(read) = checkpoint::read(&self.archive, self.key, (&found.0, found.1), Reading::Whole)
-            {
-                best = Some(State::holed(read.namespace, date));
-            }
-        }
-        let mut state = best.unwrap_or_else(|| {
-            self.report.notes.push("no tree of names is left, but for what single transactions say".to_owned());
-            State::holed(Namespace::new(Attributes::new(0o755)), 0)
-        });
-        if state.whole.is_none() {
-            let when = Timestamp::from_seconds(state.date).to_rfc3339();
-            let later = Self::read_on(&mut reader, &self.found, &mut state);
-            self.report.notes.push(format!(
-                "the log has holes after {when}: of {later} later transactions, what still fits was taken over; a new log begins"
-            ));
-        }
-        state
-    }
-
-    /// Beyond a hole in the log: every line of the transactions after it that still fits the tree.
-    fn read_on(reader: &mut Reader<'_>, found: &Found, state: &mut State) -> usize {
-        let mut later = Vec::new();
-        for (commit, reference) in found.control.values() {
-            if commit.date >= state.date
-                && !state.read.contains(&reference.oid)
-                && let Ok(lines) = reader.lines(commit)
-            {
-                later.push((lines, commit));
-            }
-        }
-        later.sort_by_key(|(lines, _)| lines.date);
-        for (lines, commit) in &later {
-            for change in &lines.lines {
-                let mut next = state.namespace.clone();
-                if next.apply(change, Some(lines.date)).is_ok() {
-                    state.namespace = next;
-                }
-            }
-            for (id, head) in commit.heads().unwrap_or_default() {
-                // A secret that only this transaction knows stays without a head, and is looked for by its branch.
-                let _ = state.namespace.set_head(id, head);
-            }
-        }
-        later.len()
-    }
-
     /// Gives every secret the newest head that verifies; says whether all were as the tree says.
     fn settle_secrets(&mut self, state: &mut State, objects: &mut Vec<NewObject>) -> Result<bool> {
         let State { namespace, logged, .. } = state;
@@ -299,7 +138,11 @@ impl Repair<'_> {
                 continue;
             }
             intact = false;
-            if let Some((head, opened)) = self.rebuild_branch(id, commits, objects)? {
+            if head.is_none()
+                && let Some((head, opened)) = self.whole_branch(id, &commits)
+            {
+                set_secret(namespace, id, head, &opened)?;
+            } else if let Some((head, opened)) = self.rebuild_branch(id, commits, objects)? {
                 self.report.notes.push(format!("{place}: rebuilt from the {} versions that are left", head.number));
                 set_secret(namespace, id, head, &opened)?;
             } else {
@@ -312,7 +155,11 @@ impl Repair<'_> {
                 continue;
             }
             self.report.commits += commits.len();
-            if let Some((head, opened)) = self.rebuild_branch(id, commits, objects)? {
+            let branch = match self.whole_branch(id, &commits) {
+                Some(branch) => Some(branch),
+                None => self.rebuild_branch(id, commits, objects)?,
+            };
+            if let Some((head, opened)) = branch {
                 intact = false;
                 set_secret(namespace, id, head, &opened)?;
                 let path = lost_place(namespace, id)?;
@@ -330,6 +177,17 @@ impl Repair<'_> {
             && commits.iter().all(opens)
             && commits.iter().any(|(_, reference)| *reference == head.commit)
             && !commits.iter().any(|(c, _)| c.parents.first() == Some(&head.commit))
+    }
+
+    /// The head of a branch that no log names, where all of it is left, and its value.
+    fn whole_branch(&self, id: ItemId, commits: &[(Commit, CommitRef)]) -> Option<(Head, Opened)> {
+        let followed: HashSet<CommitRef> = commits.iter().flat_map(|(commit, _)| commit.parents.clone()).collect();
+        let mut tips = commits.iter().filter(|(_, reference)| !followed.contains(reference));
+        let (Some((commit, newest)), None) = (tips.next(), tips.next()) else { return None };
+        let versions = version::versions_below(&self.archive, *newest).ok()?;
+        let head = Head { number: u32::try_from(versions.len()).ok()?, commit: *newest };
+        self.is_whole(id, &head, commits).then_some(())?;
+        Some((head, self.open(id, commit)?))
     }
 
     fn open(&self, id: ItemId, commit: &Commit) -> Option<Opened> {
@@ -383,9 +241,8 @@ impl Repair<'_> {
     fn carried(&self, objects: &mut Vec<NewObject>) -> Result<Carried> {
         let mut control: Vec<&(Commit, CommitRef)> = self.found.control.values().collect();
         control.sort_unstable_by_key(|(commit, reference)| (std::cmp::Reverse(commit.date), reference.oid));
-        let mut digests = HashMap::new();
         for (commit, _) in control {
-            if let Ok(files) = Files::read(&self.archive, commit, &mut digests) {
+            if let Ok(files) = Files::read(&self.archive, commit, &Digests::default()) {
                 return Ok(Carried::from(files));
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::change::Change;
 use super::keynode::{Keynode, OpenOptions};
 use super::log::REFERENCE;
-use super::objects::{Files, unproven_commit};
+use super::objects::{Digests, Files, unproven_commit};
 use crate::archive::{Archive, Salvage};
 use crate::crypto::slot::{open_with_key, open_with_passphrase, recipients, seal_for_certificate, seal_for_passphrase};
 use crate::crypto::{Certificate, Locked, NodeKey, UserKey, gpg};
@@ -89,7 +89,7 @@ impl SealedKeynode {
         let archive = self.archive()?;
         let oid = archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
         let (commit, _) = unproven_commit(archive, &oid)?;
-        let files = Files::read(archive, &commit, &mut std::collections::HashMap::new())?;
+        let files = Files::read(archive, &commit, &Digests::default())?;
         Certificate::parse(&files.blob(archive, "cert.asc")?)
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::commit::content_digest;
 use super::id::CommitRef;
-use super::log::CHANGE_FILE;
 use super::namespace::Namespace;
+use super::objects::CHANGE_FILE;
 use crate::archive::{Archive, NewObject, ObjectKind, Oid, TreeEntry, tree};
 use crate::crypto::{Epoch, NodeKey, Padding, Sha256, seal, sha256};
 use crate::error::Result;

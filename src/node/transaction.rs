@@ -148,7 +148,7 @@ impl Transaction<'_> {
     ) -> Result<()> {
         let path = self.path(parent, name)?;
         let id = value.id;
-        let secret = self.line(&value);
+        let secret = self.line(&value)?;
         self.apply(vec![Change::Secret { id, attributes, secret }, Change::Name { path, id }])?;
         self.pend(value, session);
         Ok(())
@@ -170,7 +170,7 @@ impl Transaction<'_> {
     pub fn write_as(&mut self, value: SealedValue, session: Session, attributes: Attributes) -> Result<()> {
         let id = value.id;
         self.secret_attributes(id)?;
-        let secret = self.line(&value);
+        let secret = self.line(&value)?;
         self.apply(vec![Change::Secret { id, attributes, secret }])?;
         self.pend(value, session);
         Ok(())
@@ -218,7 +218,7 @@ impl Transaction<'_> {
     /// # Errors
     /// As link(2); a directory has one name only.
     pub fn link(&mut self, id: ItemId, parent: ItemId, name: &Name) -> Result<()> {
-        match self.namespace.item(id) {
+        match self.namespace.lookup(id)? {
             Some(item) if item.is_directory() => {
                 Err(Error::new(Kind::NotPermitted, format!("{name}: a directory has one name only")))
             }
@@ -433,18 +433,18 @@ impl Transaction<'_> {
     }
 
     /// The line of a secret with a new value: who may write it stays.
-    fn line(&self, value: &SealedValue) -> SecretLine {
-        let present = self.namespace.item(value.id).and_then(|item| item.secret()).map(|secret| &secret.line);
-        SecretLine {
+    fn line(&self, value: &SealedValue) -> Result<SecretLine> {
+        let present = self.namespace.lookup(value.id)?.and_then(|item| item.secret()).map(|secret| &secret.line);
+        Ok(SecretLine {
             size: value.size,
             origin: present.and_then(|line| line.origin.clone()),
             writers: present.map_or_else(|| Vec::new().into(), |line| line.writers.clone()),
             key: value.key.clone(),
-        }
+        })
     }
 
     fn secret_attributes(&self, id: ItemId) -> Result<Attributes> {
-        let item = self.namespace.item(id).filter(|item| item.secret().is_some());
+        let item = self.namespace.lookup(id)?.filter(|item| item.secret().is_some());
         item.map(|item| item.attributes).ok_or_else(|| Error::not_found(format!("{id}: no such secret")))
     }
 

@@ -27,8 +27,12 @@ pub struct Version {
 }
 
 /// Walks a branch from its head, each commit checked by the digest in its child; visits newest first.
-pub(super) fn walk(archive: &Archive, head: &Head, visit: &mut dyn FnMut(CommitRef, &Commit) -> bool) -> Result<()> {
-    let mut next = Some(head.commit);
+pub(super) fn walk(
+    archive: &Archive,
+    newest: CommitRef,
+    visit: &mut dyn FnMut(CommitRef, &Commit) -> bool,
+) -> Result<()> {
+    let mut next = Some(newest);
     while let Some(reference) = next {
         let commit = commit(archive, &reference)?;
         next = commit.parents.first().copied();
@@ -44,10 +48,20 @@ pub(super) fn writer(archive: &Archive, head: &Head) -> Result<Fingerprint> {
     commit(archive, &head.commit).map(|commit| commit.writer)
 }
 
-/// All versions, oldest first.
+/// All versions, oldest first: as many as the head says.
 pub(super) fn versions(archive: &Archive, head: &Head) -> Result<Vec<Version>> {
+    let versions = versions_below(archive, head.commit)?;
+    let count = u32::try_from(versions.len()).unwrap_or(u32::MAX);
+    if count != head.number {
+        return Err(Error::damaged(format!("{count} versions are there, the log counts {}", head.number)));
+    }
+    Ok(versions)
+}
+
+/// All versions up to a commit, oldest first.
+pub(super) fn versions_below(archive: &Archive, newest: CommitRef) -> Result<Vec<Version>> {
     let mut versions: Vec<Version> = Vec::new();
-    walk(archive, head, &mut |reference, commit| {
+    walk(archive, newest, &mut |reference, commit| {
         match versions.last_mut() {
             Some(newer) if newer.session.is_some() && newer.session == commit.session => newer.commits += 1,
             _ => versions.push(Version {
@@ -62,10 +76,6 @@ pub(super) fn versions(archive: &Archive, head: &Head) -> Result<Vec<Version>> {
         true
     })?;
     versions.reverse();
-    let count = u32::try_from(versions.len()).unwrap_or(u32::MAX);
-    if count != head.number {
-        return Err(Error::damaged(format!("{count} versions are there, the log counts {}", head.number)));
-    }
     for (version, number) in versions.iter_mut().zip(1..) {
         version.number = number;
     }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::directory::ITEMS;
+use super::super::directory::{ITEMS, Text, Written};
 use super::*;
-use crate::archive::{Archive, ObjectKind, parse_tree};
+use crate::archive::{Archive, ObjectKind, WriteLock, parse_tree};
+use crate::crypto::Locked;
 
 /// Names are long, so that the directory has several parts, as the items have.
 const LONG: usize = 200;
@@ -70,6 +71,51 @@ fn damage_all_items(place: &Place) {
             damage(place, &data);
         }
     }
+}
+
+/// Flips a bit in the first transaction of the log, which all others need.
+fn damage_first_transaction(place: &Place, node: &Keynode) {
+    let archive = Archive::open(&place.file()).unwrap();
+    let mut first = objects::commit(&archive, &node.snapshot().log).unwrap();
+    while let Some(parent) = first.parents.first() {
+        first = objects::commit(&archive, parent).unwrap();
+    }
+    let read = objects::Files::read(&archive, &first, &objects::Digests::default()).unwrap();
+    damage(place, &read.blob(&archive, objects::CHANGE_FILE).unwrap());
+}
+
+/// Puts a checkpoint into the file that the node signed, though it says something else than what it should.
+fn forge(place: &Place, node: &Keynode, change: impl FnOnce(&mut Written)) {
+    let snapshot = node.snapshot();
+    let mut written = Written::of(snapshot.namespace()).unwrap();
+    change(&mut written);
+    let mut objects = Vec::new();
+    let (own, _) = checkpoint::write_text(written, snapshot.log, snapshot.date, node.key(), &mut objects).unwrap();
+    let archive = Archive::open(&place.file()).unwrap();
+    let mut references = archive.references("refs/heads/");
+    references.retain(|(name, _)| name != checkpoint::REFERENCE);
+    references.push((checkpoint::REFERENCE.to_owned(), own.oid));
+    references.sort_unstable();
+    WriteLock::acquire(&place.file()).unwrap().compact(&references, &[], &objects).unwrap();
+}
+
+fn replaced(text: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let at = memchr::memmem::find(text, from.as_bytes()).unwrap();
+    [&text[..at], to.as_bytes(), &text[at + from.len()..]].concat()
+}
+
+fn forge_items(place: &Place, node: &Keynode, from: &str, to: &str) {
+    forge(place, node, |written| {
+        let at = written.items.iter().position(|part| memchr::memmem::find(part, from.as_bytes()).is_some()).unwrap();
+        written.items[at] = Locked::from_slice(&replaced(&written.items[at], from, to));
+    });
+}
+
+fn forge_directory(place: &Place, node: &Keynode, from: &str, to: &str) {
+    forge(place, node, |written| {
+        let text: Vec<u8> = written.directory.parts().flatten().copied().collect();
+        written.directory = Text::from_parts(vec![Locked::from_slice(&replaced(&text, from, to))]).unwrap();
+    });
 }
 
 #[test]
@@ -140,14 +186,7 @@ fn nothing_takes_the_place_of_what_cannot_be_read_at_all() {
     let place = Place::new();
     let node = large(&place);
     damage_all_items(&place);
-    // The first transaction of the log, which all others need.
-    let archive = Archive::open(&place.file()).unwrap();
-    let mut first = objects::commit(&archive, &node.snapshot().log).unwrap();
-    while let Some(parent) = first.parents.first() {
-        first = objects::commit(&archive, parent).unwrap();
-    }
-    let read = objects::Files::read(&archive, &first, &mut std::collections::HashMap::new()).unwrap();
-    damage(&place, &read.blob(&archive, log::CHANGE_FILE).unwrap());
+    damage_first_transaction(&place, &node);
     let again = place.reopen(&node).unwrap();
     let snapshot = again.snapshot();
     let error = snapshot.namespace().resolve(&path(&link(1))).unwrap_err();
@@ -176,4 +215,150 @@ fn a_process_that_stays_needs_the_file_no_more() {
     damage_all_items(&place);
     assert_eq!(target(&whole, 9), Some(b"9".to_vec()));
     assert!(!whole.snapshot().namespace().needs_checkpoint());
+}
+
+/// A keynode with a symlink, a pipe and a secret at the top, and a directory.
+fn small(place: &Place) -> Keynode {
+    let node = place.init();
+    put(&node, "d/secret", b"in d");
+    put(&node, "secret", b"value");
+    let mut transaction = node.begin().unwrap();
+    let attributes = Attributes::new(0o777);
+    transaction.create_symlink(ItemId::random(), ItemId::ROOT, &name("link"), b"there", attributes).unwrap();
+    transaction.create_fifo(ItemId::random(), ItemId::ROOT, &name("pipe"), attributes).unwrap();
+    transaction.commit().unwrap();
+    node.compact().unwrap();
+    node
+}
+
+fn names(node: &Keynode) -> Vec<String> {
+    let snapshot = node.snapshot();
+    let walk = snapshot.namespace().walk(ItemId::ROOT).unwrap();
+    walk.map(|(path, _)| path.to_string()).collect()
+}
+
+const SMALL: [&str; 6] = ["/", "d", "d/secret", "link", "pipe", "secret"];
+
+#[test]
+fn a_line_of_a_checkpoint_that_cannot_be_read_is_made_up_for_or_told() {
+    let place = Place::new();
+    let node = small(&place);
+    let secret = id_of(&node, "secret");
+    let link = id_of(&node, "link");
+    let forgeries: [&dyn Fn(); 5] = [
+        &|| forge_items(&place, &node, &format!("symlink\t{link}\t777"), &format!("symlink\t{link}\t999")),
+        &|| forge_items(&place, &node, &format!("symlink\t{link}\t"), &format!("symlink\t{link}0\t")),
+        &|| forge_items(&place, &node, &format!("secret\t{secret}\t600"), &format!("secret\t{secret}\t-")),
+        &|| {
+            forge(&place, &node, |written| {
+                let text = replaced(&written.heads[0], &format!("{secret} 1 "), &format!("{secret} one "));
+                written.heads[0] = text;
+            });
+        },
+        &|| {
+            forge(&place, &node, |written| {
+                let text = replaced(&written.heads[0], &format!("{secret} "), &format!("{secret}0 "));
+                written.heads[0] = text;
+            });
+        },
+    ];
+    for (n, forgery) in forgeries.into_iter().enumerate() {
+        forgery();
+        let again = place.reopen(&node).unwrap();
+        assert_eq!(names(&again), SMALL, "forgery {n}");
+        assert_eq!(get(&again, "secret"), b"value", "forgery {n}");
+        again.compact().unwrap();
+        let mended = place.reopen(&node).unwrap();
+        assert!(!mended.snapshot().namespace().needs_checkpoint());
+        assert_eq!((names(&mended).len(), get(&mended, "secret")), (SMALL.len(), b"value".to_vec()), "forgery {n}");
+    }
+    for (n, forgery) in forgeries.into_iter().enumerate() {
+        let place = &place;
+        let sound = std::fs::read(place.file()).unwrap();
+        forgery();
+        damage_first_transaction(place, &node);
+        let again = place.reopen(&node).unwrap();
+        assert_eq!(again.snapshot().namespace().walk(ItemId::ROOT).unwrap_err().kind(), Kind::Damaged, "forgery {n}");
+        assert_eq!(again.compact().unwrap_err().kind(), Kind::Damaged, "forgery {n}");
+        std::fs::write(place.file(), sound).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_names_the_impossible_is_not_believed() {
+    let place = Place::new();
+    let node = small(&place);
+    let long = "x".repeat(256);
+    for to in ["..", ".", "\"\\000\"", "d", &long] {
+        forge_directory(&place, &node, "called\tlink\t", &format!("called\t{to}\t"));
+        assert_eq!(names(&place.reopen(&node).unwrap()), SMALL, "{to:?}");
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_mended_once() {
+    let place = Place::new();
+    let node = large(&place);
+    damage_all_items(&place);
+    let again = place.reopen(&node).unwrap();
+    assert_eq!(target(&again, 3), Some(b"3".to_vec()));
+    put(&again, "d0/secret", b"new");
+    let mended = again.snapshot().checkpoint;
+    put(&again, "d0/secret", b"newer");
+    assert_eq!(again.snapshot().checkpoint, mended);
+}
+
+#[test]
+fn what_cannot_be_read_is_damaged_and_not_missing() {
+    let place = Place::new();
+    let node = small(&place);
+    let (secret, link) = (id_of(&node, "secret"), id_of(&node, "link"));
+    damage_all_items(&place);
+    damage_first_transaction(&place, &node);
+    let again = place.reopen(&node).unwrap();
+    let kind = |error: crate::error::Error| error.kind();
+    let mut transaction = again.begin().unwrap();
+    let root = ItemId::ROOT;
+    let value = || again.seal(secret, b"other").unwrap();
+    let attributes = Attributes::new(0o600);
+    let results = [
+        transaction.unlink(root, &name("secret")),
+        transaction.forget(root, &name("link")),
+        transaction.rename(root, &name("secret"), root, &name("other")),
+        transaction.rename(root, &name("d"), root, &name("link")),
+        transaction.exchange(root, &name("secret"), root, &name("d")),
+        transaction.link(link, root, &name("other")),
+        transaction.write(value(), Session::random(), Timestamp::now()),
+        transaction.create_secret(root, &name("other"), attributes, value(), Session::random()),
+        transaction.create_symlink(link, root, &name("other"), b"x", attributes),
+        transaction.set_attributes(link, attributes),
+    ];
+    for (n, result) in results.into_iter().enumerate() {
+        let expected = if n == 3 { Kind::NotDirectory } else { Kind::Damaged };
+        assert_eq!(result.map_err(kind), Err(expected), "call {n}");
+    }
+    drop(transaction);
+    let snapshot = again.snapshot();
+    assert_eq!(again.read_head(&snapshot, secret).map_err(kind).unwrap_err(), Kind::Damaged);
+    assert_eq!(again.versions(&snapshot, secret).map_err(kind).unwrap_err(), Kind::Damaged);
+    assert_eq!(again.head_writer(&snapshot, secret).map_err(kind).unwrap_err(), Kind::Damaged);
+}
+
+#[test]
+fn repair_keeps_names_where_a_checkpoint_and_the_log_are_damaged_in_parts() {
+    let place = Place::new();
+    let node = small(&place);
+    put(&node, "later", b"after the checkpoint");
+    let head = node.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head();
+    damage_all_items(&place);
+    damage_first_transaction(&place, &node);
+    let (new, report) = repaired(&place, &node).unwrap();
+    let mut expected: Vec<&str> = SMALL.into_iter().filter(|name| *name != "link").chain(["later"]).collect();
+    expected.sort_unstable();
+    assert_eq!(names(&new), expected);
+    assert_eq!((get(&new, "secret"), get(&new, "d/secret")), (b"value".to_vec(), b"in d".to_vec()));
+    assert_eq!(new.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head(), head);
+    let told = |text: &str| report.notes.iter().any(|note| note.contains(text));
+    assert!(told("link: a symlink whose target is lost") && told("3 items lost their modes"), "{:?}", report.notes);
+    assert!(!told("lost+found") && !told("rebuilt"), "{:?}", report.notes);
 }
