@@ -69,6 +69,42 @@ fn a_damaged_checkpoint_is_done_without() {
     }
 }
 
+/// A log without what its checkpoint reflects is one that was cut back, whether or not the checkpoint can still be read.
+#[test]
+fn a_log_that_was_cut_back_is_found() {
+    let bench = Bench::new();
+    two(&bench);
+    bench.k(&["compact", "a.pk"]);
+    bench.extracted();
+    let [head, before] = ["keynode", "keynode~1"].map(|name| bench.git(&["--git-dir=repository", "rev-parse", name]));
+    let cut = |data: Vec<u8>| {
+        let text = String::from_utf8_lossy(&data)
+            .replace(&format!("{head} refs/heads/keynode"), &format!("{before} refs/heads/keynode"));
+        text.into_bytes()
+    };
+    bench.rebuilt(
+        "b.pk",
+        |path, data| {
+            if path == "packed-refs" {
+                *data = cut(std::mem::take(data));
+            }
+        },
+        None,
+    );
+    for damaged in [None, Some("heads"), Some("directory.pgp"), Some("digests")] {
+        if let Some(file) = damaged {
+            bench.damaged("b.pk", "c.pk", &format!("checkpoint:{file}"));
+        } else {
+            std::fs::copy(bench.path("b.pk"), bench.path("c.pk")).unwrap();
+        }
+        assert_eq!(bench.pkfs(&["ls", "c.pk", "--key", "a.key"]).status, 7, "{damaged:?}");
+        for command in [&["ls", "c.pk"][..], &["get", "c.pk", "one"], &["log", "c.pk"]] {
+            let done = bench.s(command);
+            assert_eq!((done.status, done.bytes.len()), (7, 0), "{damaged:?} {command:?}: {}", done.err);
+        }
+    }
+}
+
 #[test]
 fn a_swapped_blob_is_found() {
     let bench = Bench::new();
