@@ -4,7 +4,7 @@
 //! which is read when one of its items is first asked for. The lines are the node's own, under its signature; `fsck` reads
 //! them all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +19,7 @@ use super::directory::{ITEMS, Text, Thing};
 use super::id::ItemId;
 use super::name::{ItemPath, Name};
 use super::namespace::{Content, Item, Namespace, SecretState};
-use super::quote::unquote;
+use super::quote::{is_plain, unquote};
 use crate::error::{Error, Result};
 
 /// What the line of a name has on average, at least; only memory depends on it.
@@ -179,7 +179,7 @@ impl Reader {
             unquoted = unquote(quoted)?;
             &unquoted
         } else {
-            quoted
+            is_plain(quoted).then_some(quoted)?
         };
         self.add(at, name, id)
     }
@@ -222,6 +222,8 @@ impl Reader {
         let row = |id: &ItemId| base.thing(*id).map(|place| &base.things[place]);
         base.links.iter().all(|(id, _)| row(id).is_some_and(|row| row.name.is_some())).then_some(())?;
         former.values().flatten().all(|id| row(id).is_some_and(|row| row.name.is_none())).then_some(())?;
+        let mut once = HashSet::new();
+        former.values().flatten().all(|id| once.insert(*id)).then_some(())?;
         base.made.resize_with(base.things.len(), OnceLock::new);
         base.made_directories.resize_with(base.directories.len(), OnceLock::new);
         base.text = text;
@@ -310,7 +312,12 @@ impl Base {
 
     /// Reads all that has not been read.
     pub fn read_all(&self) -> Result<()> {
-        self.details.read_all(&self.things)
+        self.details.read_all(&self.things)?;
+        // What stands in the way of these was refused when they were loaded.
+        if (0..self.directories.len()).any(|place| self.directory(place).is_none()) {
+            return Err(unfit());
+        }
+        Ok(())
     }
 
     /// All that can be read, and what else has a name: an item of its kind without content, of which nothing is known.
@@ -359,9 +366,8 @@ impl Base {
     }
 
     fn kept(&self, id: ItemId, made: Option<Item>) -> Option<Arc<Item>> {
-        if made.is_none() {
-            self.lacking.store(true, Ordering::Relaxed);
-            error!("item {id} of the checkpoint cannot be read; `pkfs fsck` tells more");
+        if made.is_none() && !self.lacking.swap(true, Ordering::Relaxed) {
+            error!("item {id} of the checkpoint cannot be read, others perhaps neither; `pkfs fsck` tells more");
         }
         made.map(Arc::new)
     }

@@ -87,6 +87,13 @@ impl Namespace {
         }
     }
 
+    /// Gives an item of which little is known what is known of it.
+    pub(super) fn fill(&mut self, id: ItemId, attributes: Attributes, content: Content) {
+        if let Ok(item) = self.edit(id) {
+            (item.attributes, item.content) = (attributes, content);
+        }
+    }
+
     /// Drops an item that cannot be read any more, with all its names.
     pub(super) fn drop_item(&mut self, id: ItemId) {
         let Some(item) = self.item(id) else { return };

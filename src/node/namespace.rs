@@ -363,7 +363,7 @@ impl Namespace {
         if self.is_directory(from) {
             self.read_all()?;
         }
-        let start = self.path_of(from).and_then(|path| self.item(from).map(|item| (path, item)));
+        let start = self.lookup(from)?.and_then(|item| Some((self.path_of(from)?, item)));
         Ok(Walk { namespace: self, pending: start.into_iter().collect() })
     }
 

@@ -3,7 +3,7 @@
 
 /// Appends the quoted form of `path`.
 pub fn quote(path: &[u8], out: &mut Vec<u8>) {
-    if path.iter().all(|&b| plain(b)) && !path.is_empty() {
+    if is_plain(path) {
         out.extend_from_slice(path);
         return;
     }
@@ -35,7 +35,7 @@ pub fn quoted(path: &[u8]) -> String {
 /// Undoes [`quote`]; `None` where the text is not in the one form that `quote` writes.
 pub fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let Some(inner) = text.strip_prefix(b"\"") else {
-        return (!text.is_empty() && text.iter().all(|&b| plain(b))).then(|| text.to_vec());
+        return is_plain(text).then(|| text.to_vec());
     };
     let inner = inner.strip_suffix(b"\"")?;
     let mut out = Vec::with_capacity(inner.len());
@@ -63,6 +63,11 @@ pub fn unquote(text: &[u8]) -> Option<Vec<u8>> {
         });
     }
     Some(out)
+}
+
+/// Whether a path is written as it is.
+pub fn is_plain(path: &[u8]) -> bool {
+    !path.is_empty() && path.iter().all(|&b| plain(b))
 }
 
 const fn plain(b: u8) -> bool {

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::attributes::Attributes;
+use super::change::Change;
 use super::checkpoint::{self, Reading};
 use super::commit::Commit;
+use super::directory::Thing;
 use super::id::{CommitRef, ItemId};
 use super::log::Reader;
 use super::name::ItemPath;
-use super::namespace::{Content, Namespace};
+use super::namespace::{Content, Namespace, SecretState};
 use super::objects::{Digests, Files};
 use crate::archive::{Archive, ObjectKind, Oid, Salvage};
 use crate::crypto::{NodeKey, sha256};
@@ -22,7 +24,7 @@ type Named = (Commit, CommitRef);
 type FoundCheckpoint = (Commit, CommitRef, CommitRef);
 
 /// A tree, and those of its items of which nothing is known but their names.
-type Partial = (Namespace, Vec<ItemId>);
+type Partial = (Namespace, HashSet<ItemId>);
 
 /// Signed commits that are left, by what they are.
 #[derive(Default)]
@@ -40,8 +42,10 @@ pub(super) struct State {
     pub whole: Option<CommitRef>,
     /// Secrets that a whole log names, those that it forgot included.
     pub logged: HashSet<ItemId>,
-    /// Items of which only the names are left.
-    pub bare: Vec<ItemId>,
+    /// Items of which only the names are left, or no more than attributes of a symlink.
+    bare: HashSet<ItemId>,
+    /// Whether no transaction follows it.
+    newest: bool,
     /// Transactions of the log that are in it.
     read: HashSet<Oid>,
 }
@@ -49,7 +53,8 @@ pub(super) struct State {
 impl State {
     /// A tree whose log does not lead up to it any more.
     fn holed((namespace, bare): Partial, date: i64) -> Self {
-        Self { namespace, date, whole: None, logged: HashSet::new(), bare, read: HashSet::new() }
+        let (logged, read) = (HashSet::new(), HashSet::new());
+        Self { namespace, date, whole: None, logged, bare, newest: false, read }
     }
 
     /// Drops symlinks of which only the names are left, and tells of all of which it is so.
@@ -57,7 +62,7 @@ impl State {
         let mut others = 0;
         for id in std::mem::take(&mut self.bare) {
             let Some(item) = self.namespace.item(id) else { continue };
-            if matches!(&item.content, Content::Symlink(target) if target.is_empty()) {
+            if leads_nowhere(&item.content) {
                 let path = self.namespace.path_of(id).unwrap_or_else(ItemPath::root);
                 notes.push(format!("{path}: a symlink whose target is lost"));
                 self.namespace.drop_item(id);
@@ -129,13 +134,14 @@ impl Found {
             let chain = self.chain(tip.1);
             let to_root = chain.last().is_some_and(|(commit, _)| commit.parents.is_empty());
             let base = self.checkpoint_in(&chain, |found| read_whole(archive, key, found));
-            let empty = || (chain.len(), (Namespace::new(Attributes::new(0o755)), Vec::new()), 0);
+            let empty = || (chain.len(), nothing(), 0);
             let mut walked = base.or_else(|| to_root.then(empty)).map(|from| walk(&mut reader, &chain, from));
             // Names without what they stand for are more than an older tree.
             if walked.as_ref().is_none_or(|(left, ..)| *left > 0)
-                && let Some(from) = self.checkpoint_in(&chain, |found| read_rest(archive, key, found))
+                && let Some(mut from) = self.checkpoint_in(&chain, |found| read_rest(archive, key, found))
                 && walked.as_ref().is_none_or(|(left, ..)| from.0 < *left)
             {
+                self.fill(&mut reader, &mut from.1);
                 walked = Some(walk(&mut reader, &chain, from));
             }
             let Some((left, (namespace, bare), date)) = walked else { continue };
@@ -147,28 +153,31 @@ impl Found {
                     HashSet::new()
                 };
                 let read = chain[left..].iter().map(|(_, reference)| reference.oid).collect();
-                best = Some(State { namespace, date, whole, logged, bare, read });
+                best = Some(State { namespace, date, whole, logged, bare, newest: left == 0, read });
             }
         }
         // Checkpoints whose place in the log is lost.
         for found in &self.checkpoints {
             let date = found.0.date;
             if best.as_ref().is_none_or(|best| date > best.date)
-                && let Some(tree) = read_whole(archive, key, found).or_else(|| read_rest(archive, key, found))
+                && let Some(mut tree) = read_whole(archive, key, found).or_else(|| read_rest(archive, key, found))
             {
+                self.fill(&mut reader, &mut tree);
                 best = Some(State::holed(tree, date));
             }
         }
         let mut state = best.unwrap_or_else(|| {
             notes.push("no tree of names is left, but for what single transactions say".to_owned());
-            State::holed((Namespace::new(Attributes::new(0o755)), Vec::new()), 0)
+            State::holed(nothing(), 0)
         });
         if state.whole.is_none() {
             let when = Timestamp::from_seconds(state.date).to_rfc3339();
             let later = self.read_on(&mut reader, &mut state);
-            notes.push(format!(
-                "the log has holes after {when}: of {later} later transactions, what still fits was taken over; a new log begins"
-            ));
+            notes.push(if state.newest {
+                format!("the log has holes before {when}, of which the state then is independent; a new log begins")
+            } else {
+                format!("the log has holes after {when}: of {later} later transactions, what still fits was taken over; a new log begins")
+            });
         }
         state
     }
@@ -183,6 +192,57 @@ impl Found {
             let found = self.checkpoints.iter().find(|(.., log)| log == reference)?;
             Some((position, read(found)?, commit.date))
         })
+    }
+
+    /// Looks for what is not known of a tree's bare items, in all checkpoints and transactions that can be read.
+    fn fill(&self, reader: &mut Reader<'_>, (tree, bare): &mut Partial) {
+        if bare.is_empty() {
+            return;
+        }
+        let mut told: Vec<(Timestamp, Vec<Change>)> = Vec::new();
+        for (commit, _) in self.control.values() {
+            if let Ok(lines) = reader.lines(commit) {
+                told.push((lines.date, lines.lines));
+            }
+        }
+        for found in &self.checkpoints {
+            let Some((other, unknown)) = read_rest(reader.archive, reader.key, found) else { continue };
+            let mut lines = Vec::new();
+            other.lines(&mut |line| lines.push(line));
+            lines.retain(|line| Thing::of(line).is_some_and(|(id, _)| !unknown.contains(&id)));
+            // It says what was at the end of that second.
+            told.push((Timestamp { seconds: found.0.date, nanoseconds: 999_999_999 }, lines));
+        }
+        told.sort_by_key(|(when, _)| *when);
+        let mut known = HashSet::new();
+        for line in told.iter().flat_map(|(_, lines)| lines) {
+            let (id, attributes) = match line {
+                Change::Secret { id, attributes, .. }
+                | Change::Symlink { id, attributes, .. }
+                | Change::Fifo { id, attributes }
+                | Change::Socket { id, attributes }
+                | Change::Attributes { id, attributes } => (*id, *attributes),
+                _ => continue,
+            };
+            let Some(present) = tree.item(id).filter(|_| bare.contains(&id)).map(|item| &item.content) else {
+                continue;
+            };
+            let content = match (line, present) {
+                (Change::Secret { secret, .. }, Content::Secret(_)) => {
+                    Content::Secret(SecretState { line: secret.clone(), head: None })
+                }
+                (Change::Symlink { target, .. }, Content::Symlink(_)) => Content::Symlink(target.clone()),
+                (Change::Fifo { .. }, Content::Fifo)
+                | (Change::Socket { .. }, Content::Socket)
+                | (Change::Attributes { .. }, _) => present.clone(),
+                _ => continue,
+            };
+            if !leads_nowhere(&content) {
+                known.insert(id);
+            }
+            tree.fill(id, attributes, content);
+        }
+        bare.retain(|id| !known.contains(id));
     }
 
     /// Beyond a hole in the log: every line of the transactions after it that still fits the tree.
@@ -238,11 +298,22 @@ fn can_read(archive: &Archive, chain: &[&Named]) -> bool {
 /// The tree of a checkpoint all of which can be read.
 fn read_whole(archive: &Archive, key: &NodeKey, (commit, own, _): &FoundCheckpoint) -> Option<Partial> {
     let read = checkpoint::read(archive, key, (commit, *own), Reading::Whole).ok()?;
-    Some((read.namespace, Vec::new()))
+    Some((read.namespace, HashSet::new()))
 }
 
 /// The tree of a checkpoint whose names can be read.
 fn read_rest(archive: &Archive, key: &NodeKey, (commit, own, _): &FoundCheckpoint) -> Option<Partial> {
     let nothing = Reading::Lazy(Box::new(|| Err(Error::damaged("the checkpoint is damaged"))));
-    checkpoint::read(archive, key, (commit, *own), nothing).ok()?.namespace.salvaged().ok()
+    let (tree, bare) = checkpoint::read(archive, key, (commit, *own), nothing).ok()?.namespace.salvaged().ok()?;
+    Some((tree, bare.into_iter().collect()))
+}
+
+/// An empty tree.
+fn nothing() -> Partial {
+    (Namespace::new(Attributes::new(0o755)), HashSet::new())
+}
+
+/// Whether this is a symlink whose target is not known.
+fn leads_nowhere(content: &Content) -> bool {
+    matches!(content, Content::Symlink(target) if target.is_empty())
 }

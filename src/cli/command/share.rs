@@ -167,7 +167,7 @@ impl ShareArgs {
             let text = format!("with rules, a mount tells {MOST_SHARES} shares apart, and no more");
             return Err(Error::new(Kind::TooLarge, text).hint("`pkfs share delete` makes room"));
         }
-        note_missing(context, transaction.namespace(), paths);
+        note_missing(context, transaction.namespace(), paths)?;
         transaction.set_shares(&shares, what, &self.name)?;
         transaction.commit()?;
         if shares.has_rules() && !ruled {
@@ -178,13 +178,18 @@ impl ShareArgs {
 }
 
 /// Tells of paths that lead nowhere yet: perhaps a slip of the pen.
-fn note_missing(context: &Context, namespace: &Namespace, paths: &[ItemPath]) {
+fn note_missing(context: &Context, namespace: &Namespace, paths: &[ItemPath]) -> Result<()> {
     for path in paths {
-        if let Err(error) = namespace.resolve(path) {
-            let near = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
-            context.note(format_args!("{path}: nothing is there yet; what comes will belong to the share{near}"));
+        match namespace.resolve(path) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::NotDirectory) => {
+                let near = error.next_step().map_or_else(String::new, |hint| format!(" ({hint})"));
+                context.note(format_args!("{path}: nothing is there yet; what comes will belong to the share{near}"));
+            }
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 impl Create {

@@ -75,12 +75,18 @@ fn damage_all_items(place: &Place) {
 
 /// Flips a bit in the first transaction of the log, which all others need.
 fn damage_first_transaction(place: &Place, node: &Keynode) {
+    damage_transaction(place, node, 0);
+}
+
+/// Flips a bit in a transaction of the log, counted from the first.
+fn damage_transaction(place: &Place, node: &Keynode, number: usize) {
     let archive = Archive::open(&place.file()).unwrap();
-    let mut first = objects::commit(&archive, &node.snapshot().log).unwrap();
-    while let Some(parent) = first.parents.first() {
-        first = objects::commit(&archive, parent).unwrap();
+    let mut chain = vec![objects::commit(&archive, &node.snapshot().log).unwrap()];
+    while let Some(parent) = chain.last().and_then(|commit| commit.parents.first()) {
+        chain.push(objects::commit(&archive, parent).unwrap());
     }
-    let read = objects::Files::read(&archive, &first, &objects::Digests::default()).unwrap();
+    chain.reverse();
+    let read = objects::Files::read(&archive, &chain[number], &objects::Digests::default()).unwrap();
     damage(place, &read.blob(&archive, objects::CHANGE_FILE).unwrap());
 }
 
@@ -289,7 +295,7 @@ fn a_directory_that_names_the_impossible_is_not_believed() {
     let place = Place::new();
     let node = small(&place);
     let long = "x".repeat(256);
-    for to in ["..", ".", "\"\\000\"", "d", &long] {
+    for to in ["..", ".", "\"\\000\"", "d", &long, "li\"nk", "l\\nk", "pi\u{1}pe", "lïnk"] {
         forge_directory(&place, &node, "called\tlink\t", &format!("called\t{to}\t"));
         assert_eq!(names(&place.reopen(&node).unwrap()), SMALL, "{to:?}");
     }
@@ -344,21 +350,67 @@ fn what_cannot_be_read_is_damaged_and_not_missing() {
     assert_eq!(again.head_writer(&snapshot, secret).map_err(kind).unwrap_err(), Kind::Damaged);
 }
 
+/// All names but those of directories, with attributes and what symlinks lead to.
+fn described(node: &Keynode) -> Vec<String> {
+    let snapshot = node.snapshot();
+    let line = |(path, item): (ItemPath, &Item)| {
+        let Attributes { mode, uid, gid, mtime, .. } = item.attributes;
+        let what = match &item.content {
+            Content::Directory(_) => return None,
+            Content::Symlink(target) => format!("to {}", String::from_utf8_lossy(target)),
+            Content::Secret(secret) => format!("{} bytes, {:?}", secret.size(), secret.head()),
+            _ => "special".to_owned(),
+        };
+        Some(format!("{path} {mode:o} {uid}:{gid} {mtime} {what}"))
+    };
+    snapshot.namespace().walk(ItemId::ROOT).unwrap().filter_map(line).collect()
+}
+
 #[test]
-fn repair_keeps_names_where_a_checkpoint_and_the_log_are_damaged_in_parts() {
+fn repair_loses_nothing_that_either_the_checkpoint_or_the_log_says() {
     let place = Place::new();
     let node = small(&place);
     put(&node, "later", b"after the checkpoint");
-    let head = node.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head();
+    let expected = described(&node);
     damage_all_items(&place);
     damage_first_transaction(&place, &node);
     let (new, report) = repaired(&place, &node).unwrap();
-    let mut expected: Vec<&str> = SMALL.into_iter().filter(|name| *name != "link").chain(["later"]).collect();
-    expected.sort_unstable();
-    assert_eq!(names(&new), expected);
-    assert_eq!((get(&new, "secret"), get(&new, "d/secret")), (b"value".to_vec(), b"in d".to_vec()));
+    assert_eq!(described(&new), expected, "{:?}", report.notes);
+    assert!(!report.notes.iter().any(|note| note.contains("lost")), "{:?}", report.notes);
+}
+
+#[test]
+fn repair_keeps_names_of_what_is_lost() {
+    let place = Place::new();
+    let node = small(&place);
+    put(&node, "secret", b"again");
+    let head = node.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head();
+    damage_all_items(&place);
+    // That which made the symlink and the pipe.
+    damage_transaction(&place, &node, 3);
+    let (new, report) = repaired(&place, &node).unwrap();
+    let left: Vec<&str> = SMALL.into_iter().filter(|name| *name != "link").collect();
+    assert_eq!(names(&new), left);
+    assert_eq!((get(&new, "secret"), get(&new, "d/secret")), (b"again".to_vec(), b"in d".to_vec()));
     assert_eq!(new.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head(), head);
     let told = |text: &str| report.notes.iter().any(|note| note.contains(text));
-    assert!(told("link: a symlink whose target is lost") && told("3 items lost their modes"), "{:?}", report.notes);
+    assert!(told("link: a symlink whose target is lost") && told("1 items lost their modes"), "{:?}", report.notes);
     assert!(!told("lost+found") && !told("rebuilt"), "{:?}", report.notes);
+}
+
+#[test]
+fn a_former_name_is_one_for_each_secret() {
+    let place = Place::new();
+    let node = place.init();
+    put(&node, "secret", b"x");
+    let id = id_of(&node, "secret");
+    let mut transaction = node.begin().unwrap();
+    transaction.unlink(ItemId::ROOT, &name("secret")).unwrap();
+    transaction.commit().unwrap();
+    node.compact().unwrap();
+    let line = format!("former\tsecret\t{id}");
+    forge_directory(&place, &node, &line, &format!("former\tother\t{id}\n{line}"));
+    let again = place.reopen(&node).unwrap();
+    assert_eq!(again.snapshot().namespace().former(&path("other")), &[]);
+    assert_eq!(again.snapshot().namespace().former(&path("secret")), &[id]);
 }
