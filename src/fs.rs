@@ -58,6 +58,7 @@ mod events;
 mod handle;
 mod history;
 mod inode;
+mod listings;
 mod memory;
 mod names;
 mod rename;
@@ -83,6 +84,7 @@ use parking_lot::Mutex;
 pub use self::admission::Want;
 pub use self::audit::Audit;
 pub use self::errno::{errno, level};
+pub use self::listings::Listed;
 pub use self::statfs::Space;
 pub use self::types::{
     Act, Caller, DirEntry, Entry, Event, FileKind, HandleId, Ino, Notice, OpenMode, RenameMode, SetAttributes, Slice,

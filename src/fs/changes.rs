@@ -213,7 +213,8 @@ impl State {
                 }
             }
         }
-        let listings: HashSet<Ino> = spots.iter().map(|(directory, _)| *directory).collect();
+        let mut listings: HashSet<Ino> = spots.iter().map(|(directory, _)| *directory).collect();
+        listings.extend(self.shown_directories());
         for directory in listings {
             notices.send(Notice::Content(directory));
         }

@@ -1,10 +1,9 @@
 //! Open files and directories.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::asker::Given;
-use super::types::{DirEntry, HandleId, Ino};
+use super::types::{HandleId, Ino, Listing};
 use crate::error::{Error, Kind, Result};
 
 /// An open file or directory.
@@ -14,7 +13,7 @@ pub(super) struct Handle {
     /// Whether it may write.
     pub(super) writes: bool,
     /// A directory's listing as it was when reading it began, so that positions keep their meaning.
-    pub(super) listing: Option<Arc<[DirEntry]>>,
+    pub(super) listing: Option<Listing>,
     /// What whoever opened a directory may see in it; `None`: everything.
     pub(super) given: Option<Given>,
 }

@@ -107,6 +107,15 @@ impl Place {
         }
     }
 
+    /// Whether it lists more as time goes on.
+    pub(super) fn grows(&self) -> bool {
+        match &self.what {
+            What::Path { .. } => true,
+            What::Listed(kind) => *kind == FileKind::Directory,
+            What::Version { .. } | What::Log(_) | What::Then { .. } => false,
+        }
+    }
+
     /// A symlink's target.
     pub(super) fn link(&self) -> Option<Arc<[u8]>> {
         match &self.item()?.content {
@@ -202,7 +211,7 @@ impl FileSystem {
     }
 
     /// The names in a directory of the history. `@<date>` is never listed, since there is no end to them.
-    pub(super) fn history_list(&self, directory: &Place) -> Result<Arc<[DirEntry]>> {
+    pub(super) fn history_list(&self, directory: &Place) -> Result<Vec<DirEntry>> {
         let mut names: BTreeMap<Vec<u8>, FileKind> = BTreeMap::new();
         match &directory.what {
             What::Path { path, secret } => {
@@ -247,7 +256,7 @@ impl FileSystem {
                 entries.push(DirEntry { ino, kind, name });
             }
         }
-        Ok(entries.into())
+        Ok(entries)
     }
 
     /// The content of a file of the history.

@@ -237,9 +237,16 @@ fn stale() -> Error {
 }
 
 /// FNV-1a with a final mix: the same on every machine and in every release.
-struct Hash(u64);
+pub(super) struct Hash(u64);
 
 impl Hash {
+    /// That of a few bytes.
+    pub(super) fn of(bytes: &[u8]) -> u64 {
+        let mut hash = Self::new();
+        hash.add(bytes);
+        hash.finish()
+    }
+
     const fn new() -> Self {
         Self(0xcbf2_9ce4_8422_2325)
     }

@@ -136,12 +136,7 @@ impl State {
     }
 
     /// The listing of a directory as far as whoever opened it may see it.
-    pub(super) fn listed_for(
-        &self,
-        directory: Ino,
-        given: Option<&Given>,
-        entries: Arc<[DirEntry]>,
-    ) -> Arc<[DirEntry]> {
+    pub(super) fn listed_for(&self, directory: Ino, given: Option<&Given>, entries: Vec<DirEntry>) -> Vec<DirEntry> {
         // By the shares of the moment when it was opened.
         let Some(Given { views, grant }) = given else { return entries };
         let path = self.path_of_directory(directory);
@@ -149,7 +144,7 @@ impl State {
             Ok(Node::Place(place)) => Some(place.clone()),
             _ => None,
         };
-        let shows = |entry: &&DirEntry| {
+        let shows = |entry: &DirEntry| {
             let sight = match (&place, &path) {
                 (Some(place), _) => place.path_of_child(&entry.name).map(|path| views.sight(path.components())),
                 (None, Some(path)) => Some(views.sight(path.components().iter().chain([&entry.name]))),
@@ -157,7 +152,7 @@ impl State {
             };
             sight.is_some_and(|sight| grant.shows(sight, entry.kind == FileKind::Directory))
         };
-        entries.iter().filter(shows).cloned().collect()
+        entries.into_iter().filter(shows).collect()
     }
 
     /// Modes on a mount with rules: shares are the permission. What leads to a share, and what a share covers, may be read

@@ -6,6 +6,7 @@ use super::Options;
 use super::handle::Handles;
 use super::history::Place;
 use super::inode::{Detached, Inode, Inodes, Node};
+use super::listings::Listings;
 use super::memory::{Memory, MemoryItem};
 use super::turn::Turn;
 use super::types::{DirEntry, Entry, FileKind, Ino, Stat};
@@ -18,6 +19,7 @@ pub(super) struct State {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) inodes: Inodes,
     pub(super) handles: Handles,
+    pub(super) listings: Listings,
     pub(super) memory: Memory,
     pub(super) turn: Turn,
     /// Which shares cover what, on a mount with rules.
@@ -40,6 +42,7 @@ impl State {
             snapshot,
             inodes: Inodes::of(tree),
             handles: Handles::default(),
+            listings: Listings::default(),
             memory: Memory::default(),
             turn: Turn::default(),
             views: None,
@@ -111,7 +114,7 @@ impl State {
     }
 
     /// The names of a directory in order.
-    pub(super) fn list(&self, directory: ItemId) -> Result<Arc<[DirEntry]>> {
+    pub(super) fn list(&self, directory: ItemId) -> Result<Vec<DirEntry>> {
         let Content::Directory(below) = &self.item(directory)?.content else {
             return Err(Error::new(Kind::NotDirectory, "not a directory"));
         };
@@ -127,7 +130,7 @@ impl State {
             let kind = self.memory.get(id).map_or(FileKind::Regular, MemoryItem::kind);
             entries.push(DirEntry { ino: self.inodes.number_of(id), kind, name: name.clone() });
         }
-        Ok(entries.into())
+        Ok(entries)
     }
 
     /// The path of a directory's child, for messages and the history.

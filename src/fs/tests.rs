@@ -139,7 +139,9 @@ fn get(fs: &FileSystem, path: &str) -> Result<Vec<u8>> {
 
 fn list(fs: &FileSystem, path: &str) -> Vec<String> {
     let handle = fs.opendir(ino(fs, path).unwrap()).unwrap();
-    let names = fs.readdir(handle, true).unwrap().iter().map(|entry| entry.name.to_string()).collect();
+    let mut names: Vec<String> =
+        fs.readdir(handle, true).unwrap().iter().map(|(_, entry)| entry.name.to_string()).collect();
+    names.sort_unstable();
     fs.releasedir(handle);
     names
 }

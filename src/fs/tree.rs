@@ -6,8 +6,9 @@ use super::FileSystem;
 use super::admission::hidden;
 use super::history::Place;
 use super::inode::Node;
+use super::listings::positioned;
 use super::state::{Directory, State, is_reserved};
-use super::types::{DirEntry, Entry, HandleId, Ino, Slice};
+use super::types::{DirEntry, Entry, HandleId, Ino, Listing, Slice};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Content, ItemId, Locked, Name, Snapshot};
 
@@ -126,33 +127,35 @@ impl FileSystem {
     ///
     /// # Errors
     /// `Invalid` for a wrong handle; for the history what reading it brings.
-    pub fn readdir(&self, handle: HandleId, rewind: bool) -> Result<Arc<[DirEntry]>> {
-        let mut state = self.state.lock();
-        let open = state.handles.get(handle)?.clone();
+    pub fn readdir(&self, handle: HandleId, rewind: bool) -> Result<Listing> {
+        let open = self.state.lock().handles.get(handle)?.clone();
         if let (Some(listing), false) = (open.listing, rewind) {
             return Ok(listing);
         }
-        let listed = match state.directory(open.ino) {
-            Ok(Directory::Item(id)) => state.list(id)?,
+        let listed = self.listing_now(open.ino)?;
+        let mut state = self.state.lock();
+        let listing = positioned(state.listed_for(open.ino, open.given.as_ref(), listed));
+        state.handles.get(handle)?.listing = Some(listing.clone());
+        Ok(listing)
+    }
+
+    /// What a directory lists now, for whoever may see all of it.
+    pub(super) fn listing_now(&self, ino: Ino) -> Result<Vec<DirEntry>> {
+        let state = self.state.lock();
+        match state.directory(ino) {
+            Ok(Directory::Item(id)) => state.list(id),
             Ok(Directory::Place(place)) => {
                 drop(state);
-                let listed = self.history_list(&place)?;
-                state = self.state.lock();
-                listed
+                self.history_list(&place)
             }
             Ok(Directory::Views) => {
                 drop(state);
-                let listed = self.list_views()?;
-                state = self.state.lock();
-                listed
+                self.list_views()
             }
             // A removed directory that is still somebody's working directory is empty.
-            Err(error) if error.kind() == Kind::NotFound => Arc::new([]),
-            Err(error) => return Err(error),
-        };
-        let listed = state.listed_for(open.ino, open.given.as_ref(), listed);
-        state.handles.get(handle)?.listing = Some(listed.clone());
-        Ok(listed)
+            Err(error) if error.kind() == Kind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Counts a reference for an entry of a listing, as a look-up of it would, but never decrypts; `None` if the name

@@ -69,7 +69,7 @@ impl FileSystem {
     }
 
     /// The names of `.views`.
-    pub(super) fn list_views(&self) -> Result<Arc<[DirEntry]>> {
+    pub(super) fn list_views(&self) -> Result<Vec<DirEntry>> {
         let shares = self.keynode.shares(&self.keynode.snapshot())?;
         let entry = |name: &ShareName| {
             // The kernel looks it up before anybody sees the number.

@@ -34,7 +34,8 @@ impl Ino {
 pub struct HandleId(pub u64);
 
 impl HandleId {
-    /// What the kernel sends where it never asked to open: on mounts whose opens are answered with ENOSYS.
+    /// What the kernel sends where it never asked to open, files or directories: on mounts whose opens are answered with
+    /// ENOSYS.
     pub const NONE: Self = Self(0);
 }
 
@@ -110,6 +111,9 @@ pub struct DirEntry {
     /// Name; `.` and `..` are not part of a listing.
     pub name: Name,
 }
+
+/// A directory's entries, each with the position at which reading goes on behind it, in that order.
+pub type Listing = Arc<[(u64, DirEntry)]>;
 
 /// What setattr asks for; `None` leaves a field as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

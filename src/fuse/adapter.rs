@@ -14,7 +14,7 @@ use super::options::MountOptions;
 use super::own_mount::Own;
 use super::workers::Workers;
 use crate::error::Result;
-use crate::fs::{self, Caller, FileSystem, HandleId, Ino, Want};
+use crate::fs::{Caller, FileSystem, HandleId, Ino, Listed, Want};
 
 /// The largest write request. Requests pass through memory that is not locked: small ones leave little there.
 const LARGEST_WRITE: u32 = 128 << 10;
@@ -26,7 +26,7 @@ pub(super) struct Adapter {
     /// For trees of the past: they take long, and keep nothing else waiting.
     past: Workers,
     pub(super) own: Arc<Own>,
-    /// Answer opens with ENOSYS: the kernel then never asks again.
+    /// Answer opens with ENOSYS, those of directories too: the kernel then never asks again.
     pub(super) no_open: bool,
     /// What files hold is not to stay in the kernel.
     direct: bool,
@@ -125,14 +125,9 @@ impl Adapter {
         answer(reply, self.handle(request, ("own remove", Want::Nothing, parent, Some(name)), work));
     }
 
-    pub(super) fn list(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        fh: FileHandle,
-        offset: u64,
-    ) -> Result<Arc<[fs::DirEntry]>, Errno> {
-        self.handle(request, ("readdir", Want::Nothing, ino, None), |fs| fs.readdir(HandleId(fh.0), offset == 0))
+    pub(super) fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, position: u64) -> Result<Listed, Errno> {
+        let list = |fs: &FileSystem| fs.list(Ino(ino.0), HandleId(fh.0), position == 0);
+        self.handle(request, ("readdir", Want::Nothing, ino, None), list)
     }
 
     /// Agrees with the kernel on what it may do.
@@ -141,7 +136,8 @@ impl Adapter {
     /// The kernel lacks what cannot be done without.
     pub(super) fn negotiate(&mut self, config: &mut KernelConfig) -> io::Result<()> {
         // A truncation that is never asked for could not be refused.
-        let opening = if self.no_open { InitFlags::FUSE_NO_OPEN_SUPPORT } else { InitFlags::FUSE_ATOMIC_O_TRUNC };
+        let no_open = InitFlags::FUSE_NO_OPEN_SUPPORT | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        let opening = if self.no_open { no_open } else { InitFlags::FUSE_ATOMIC_O_TRUNC };
         let wanted = opening
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_READDIRPLUS_AUTO
@@ -152,7 +148,7 @@ impl Adapter {
         let links =
             if self.fs.has_rules() || self.direct { InitFlags::empty() } else { InitFlags::FUSE_CACHE_SYMLINKS };
         let wanted = wanted | direct | links;
-        if config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT).is_err() {
+        if self.no_open && config.add_capabilities(no_open).is_err() {
             self.no_open = false;
         }
         // All of these make it faster, but O_TRUNC: without it every truncation would be a session of its own.
@@ -162,7 +158,10 @@ impl Adapter {
             }
             let _ = config.add_capabilities(wanted & !missing);
         }
-        let _ = config.set_max_write(LARGEST_WRITE);
+        // It limits reads too, and with them the pieces in which the kernel keeps files.
+        if self.fs.is_writable() {
+            let _ = config.set_max_write(LARGEST_WRITE);
+        }
         Ok(())
     }
 }

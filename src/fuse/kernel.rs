@@ -247,7 +247,9 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.own.note_opened(request);
+        if self.no_open {
+            return reply.error(Errno::ENOSYS);
+        }
         let who = caller(request);
         match self.handle(request, ("opendir", Want::Nothing, ino, None), |fs| fs.opendir_for(who, Ino(ino.0))) {
             Ok(handle) => {
@@ -260,25 +262,27 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let entries = match self.list(request, ino, fh, offset) {
-            Ok(entries) => entries,
+        let listed = match self.list(request, ino, fh, offset) {
+            Ok(listed) => listed,
             Err(errno) => return reply.error(errno),
         };
-        let dots = [(".", ino), ("..", ino)].map(|(name, ino)| (ino, FileKind::Directory, OsStr::new(name)));
-        let rest =
-            entries.iter().map(|entry| (INodeNo(entry.ino.0), entry.kind, OsStr::from_bytes(entry.name.as_bytes())));
-        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
-        for ((ino, kind, name), next) in dots.into_iter().chain(rest).zip(1..).skip(skip) {
-            if reply.add(ino, next, file_type(kind), name) {
+        let dots = [(1, "."), (2, "..")].into_iter().filter(|(position, _)| *position > offset);
+        let dots = dots.map(|(position, name)| (position, ino, FileKind::Directory, OsStr::new(name)));
+        let rest = listed.after(offset).iter().map(|(position, entry)| {
+            (*position, INodeNo(entry.ino.0), entry.kind, OsStr::from_bytes(entry.name.as_bytes()))
+        });
+        for (position, child, kind, name) in dots.chain(rest) {
+            if reply.add(child, position, file_type(kind), name) {
                 break;
             }
         }
         reply.ok();
+        self.tree(ino).has_listed(Ino(ino.0), &listed);
     }
 
     fn readdirplus(&self, request: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let entries = match self.list(request, ino, fh, offset) {
-            Ok(entries) => entries,
+        let listed = match self.list(request, ino, fh, offset) {
+            Ok(listed) => listed,
             Err(errno) => return reply.error(errno),
         };
         if offset < 2 {
@@ -286,27 +290,28 @@ impl Filesystem for Adapter {
                 Ok(own) => attributes(&own.stat),
                 Err(errno) => return reply.error(errno),
             };
-            for (next, name) in [(1, "."), (2, "..")] {
+            for (position, name) in [(1, "."), (2, "..")] {
                 // The kernel takes no reference for these two.
-                if next > offset && reply.add(ino, next, name, &Duration::ZERO, &own, Generation(0)) {
+                if position > offset && reply.add(ino, position, name, &Duration::ZERO, &own, Generation(0)) {
                     return reply.ok();
                 }
             }
         }
-        let skip = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
-        for (entry, next) in entries.iter().zip(3..).skip(skip) {
+        for (position, entry) in listed.after(offset) {
             let name = OsStr::from_bytes(entry.name.as_bytes());
             let looked_up = self.handle(request, ("lookup", Want::Nothing, ino, Some(name)), |fs| {
                 Ok(fs.lookup_listed(Ino(ino.0), entry))
             });
             let Some(found) = looked_up.ok().flatten() else { continue };
             let child = INodeNo(found.stat.ino.0);
-            if reply.add(child, next, name, &ttl(found.keep && !found.gate), &attributes(&found.stat), Generation(0)) {
+            let (ttl, attributes) = (ttl(found.keep && !found.gate), attributes(&found.stat));
+            if reply.add(child, *position, name, &ttl, &attributes, Generation(0)) {
                 self.tree(child).forget(found.stat.ino, 1);
                 break;
             }
         }
         reply.ok();
+        self.tree(ino).has_listed(Ino(ino.0), &listed);
     }
 
     fn releasedir(&self, request: &Request, ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
@@ -323,6 +328,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        self.own.note(request);
         match self.handle(request, ("statfs", Want::See, ino, None), FileSystem::statfs) {
             Ok(space) => {
                 let unit = u32::try_from(space.fragment).unwrap_or(4096);

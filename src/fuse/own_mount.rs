@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use fuser::Request;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, fstatfs, openat, openat2, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::fs::{Act, Event};
@@ -22,8 +24,8 @@ use crate::node::ItemPath;
 pub(super) struct Own {
     /// The thread that makes them; 0 before there is one.
     thread: AtomicU32,
-    /// It has opened a directory.
-    opened: AtomicBool,
+    /// It has asked how much space there is.
+    asked: AtomicBool,
 }
 
 impl Own {
@@ -32,9 +34,10 @@ impl Own {
         request.pid() != 0 && request.pid() == self.thread.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_opened(&self, request: &Request) {
+    /// Notes that it asked something that no kernel answers by itself.
+    pub(super) fn note(&self, request: &Request) {
         if self.asks(request) {
-            self.opened.store(true, Ordering::Relaxed);
+            self.asked.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -78,12 +81,13 @@ impl OwnMount {
         Ok(())
     }
 
-    /// Its top directory. What else may be mounted there now is left alone: we would have heard of being opened.
+    /// Its top directory. What else may be mounted there now is left alone: we would have heard of being asked.
     fn root(&self) -> io::Result<OwnedFd> {
-        self.own.opened.store(false, Ordering::Relaxed);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let root = openat(CWD, &self.point, flags, Mode::empty())?;
-        if self.own.opened.load(Ordering::Relaxed) { Ok(root) } else { Err(Errno::XDEV.into()) }
+        self.own.asked.store(false, Ordering::Relaxed);
+        fstatfs(&root)?;
+        if self.own.asked.load(Ordering::Relaxed) { Ok(root) } else { Err(Errno::XDEV.into()) }
     }
 }
 

@@ -5,6 +5,7 @@
 mod support;
 
 mod events;
+mod listings;
 mod outside;
 mod recorder;
 mod together;

@@ -112,7 +112,7 @@ fn listing_takes_references_that_can_be_given_back() {
     tree.put("a", b"x");
     let directory = ino(&tree.fs, ".versions/a").unwrap();
     let handle = tree.fs.opendir(directory).unwrap();
-    for entry in tree.fs.readdir(handle, true).unwrap().iter() {
+    for (_, entry) in tree.fs.readdir(handle, true).unwrap().iter() {
         let found = tree.fs.lookup_listed(directory, entry).unwrap();
         assert_eq!((found.stat.ino, found.keep), (entry.ino, false));
         tree.fs.forget(found.stat.ino, 1);

@@ -47,7 +47,7 @@ fn an_open_directory_lists_what_was_given_when_it_was_opened() {
     let tree = with_rules();
     let handle = tree.fs.opendir_for(WEB, Ino::ROOT).unwrap();
     let names = |handle| -> Vec<String> {
-        tree.fs.readdir(handle, true).unwrap().iter().map(|entry| entry.name.to_string()).collect()
+        tree.fs.readdir(handle, true).unwrap().iter().map(|(_, entry)| entry.name.to_string()).collect()
     };
     assert_eq!(names(handle), ["web"]);
     // Another share has the first one's place from now on.
