@@ -158,10 +158,7 @@ impl Adapter {
             }
             let _ = config.add_capabilities(wanted & !missing);
         }
-        // It limits reads too, and with them the pieces in which the kernel keeps files.
-        if self.fs.is_writable() {
-            let _ = config.set_max_write(LARGEST_WRITE);
-        }
+        let _ = config.set_max_write(LARGEST_WRITE);
         Ok(())
     }
 }
