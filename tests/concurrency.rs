@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use pkfs::node::{Attributes, ItemId, Keynode, Name, NodeKey, OpenOptions, SealedKeynode, Session};
-use support::{Served, alone, can_mount, eventually};
+use support::{End, Served, alone, can_mount, eventually};
 
 const WRITERS: usize = 4;
 const READERS: usize = 8;
@@ -64,12 +64,13 @@ fn readers_writers_and_renames() {
     let (mount, ended) = (&mount, &AtomicBool::new(false));
     let until = Instant::now() + LONG;
     let written: Vec<u64> = std::thread::scope(|scope| {
+        let end = End(ended);
         let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(mount, writer, until))).collect();
         let readers: Vec<_> = (0..READERS).map(|n| scope.spawn(move || read(mount, n, ended))).collect();
         let renamer = scope.spawn(move || rename(mount, until));
         let written = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         assert!(renamer.join().unwrap() > 10);
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
         for reader in readers {
             assert!(reader.join().unwrap() > 100, "a reader hardly came to read");
         }

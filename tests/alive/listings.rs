@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pkfs::fuse::MountOptions;
 
 use crate::outside::{Outside, fill};
-use crate::support::{Served, alone, can_mount, eventually};
+use crate::support::{End, Served, alone, can_mount, eventually};
 
 const ROUNDS: usize = 60;
 const MANY: usize = 3000;
@@ -41,6 +41,7 @@ fn listings_follow_every_change() {
         ["", "d", ".versions", ".versions/d", ".versions/d/a", ".views", ".views/web/d", ".views/web/.versions/d"];
     let ended = &AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let end = End(ended);
         for _ in 0..3 {
             scope.spawn(move || {
                 while !ended.load(Ordering::Relaxed) {
@@ -81,7 +82,7 @@ fn listings_follow_every_change() {
                 eventually(&format!("round {round}: {path:?} lists {expected:?}"), || list(mount, path) == *expected);
             }
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
     });
 }
 

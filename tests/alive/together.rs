@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pkfs::fuse::MountOptions;
 
 use crate::outside::{Outside, fill};
-use crate::support::{Served, alone, can_mount, eventually};
+use crate::support::{End, Served, alone, can_mount, eventually};
 
 const SECRETS: usize = 12;
 const TRANSACTIONS: u64 = 40;
@@ -42,6 +42,7 @@ fn appear_together(read_only: bool) {
     let mount = &served(read_only);
     let ended = &AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let end = End(ended);
         let readers: Vec<_> = (0..4)
             .map(|reader| {
                 scope.spawn(move || {
@@ -66,7 +67,7 @@ fn appear_together(read_only: bool) {
             });
             eventually("the change", || number(&mount.path(&name(0))) == transaction);
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
         for reader in readers {
             assert!(reader.join().unwrap() > 10, "a reader hardly saw a change");
         }
@@ -92,6 +93,7 @@ fn burst(read_only: bool) {
     let mount = &served(read_only);
     let ended = &AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let end = End(ended);
         if !read_only {
             scope.spawn(move || {
                 let mut n = 0_u64;
@@ -126,7 +128,7 @@ fn burst(read_only: bool) {
                 eventually("the change", || number(&mount.path(&name(at))) == n);
             }
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
     });
 }
 
