@@ -6,9 +6,9 @@
 //! | module | holds |
 //! |---|---|
 //! | `types` | the words of the interface |
-//! | `state` | what is known at one moment, stat(2), listings |
+//! | `state` | what is known at one moment, stat(2) |
 //! | `inode`, `handle` | the numbers that the kernel holds, and what they stand for |
-//! | `tree` | looking and reading |
+//! | `tree`, `listings` | looking and reading; listings, and the positions in them |
 //! | `content` | the cache of decrypted contents |
 //! | `write`, `buffer` | files being written |
 //! | `commit` | bringing them into the keynode |
