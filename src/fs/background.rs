@@ -1,5 +1,5 @@
 //! What happens without a request: attributes reach the disk, waiting files become secrets, failed commits are tried
-//! again.
+//! again, listings are forgotten.
 
 use std::time::Instant;
 
@@ -17,6 +17,10 @@ impl FileSystem {
     /// # Errors
     /// The first failure; what failed stays in memory and is tried again at the next call.
     pub fn tick(&self, now: Instant) -> Result<()> {
+        self.forget_late_listings();
+        for tree in self.trees.all() {
+            tree.forget_late_listings();
+        }
         self.age(now);
         let due = self.due(|class, closed| {
             class == Class::Waiting && closed.is_some_and(|closed| now.saturating_duration_since(closed) >= WAIT)

@@ -215,6 +215,7 @@ impl State {
         }
         let mut listings: HashSet<Ino> = spots.iter().map(|(directory, _)| *directory).collect();
         listings.extend(self.shown_directories());
+        self.listings.changed(&listings);
         for directory in listings {
             notices.send(Notice::Content(directory));
         }

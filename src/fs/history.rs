@@ -116,6 +116,11 @@ impl Place {
         }
     }
 
+    /// Whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind() == FileKind::Directory
+    }
+
     /// A symlink's target.
     pub(super) fn link(&self) -> Option<Arc<[u8]>> {
         match &self.item()?.content {

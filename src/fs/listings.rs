@@ -4,6 +4,7 @@
 //! there, and in the kernel, which keeps one listing for all who read. It has 31 bits, so that programs of 32 bits can
 //! have it.
 
+use std::collections::HashSet;
 use std::num::NonZero;
 
 use lru::LruCache;
@@ -31,18 +32,31 @@ impl Listed {
     }
 }
 
-/// The newest listings of directories that the kernel reads without opening them: where nothing changes from inside.
-pub(super) struct Listings(LruCache<Ino, (CommitRef, Listing)>);
+/// Listings of directories that the kernel reads without opening them: where nothing changes from inside.
+pub(super) struct Listings {
+    newest: LruCache<Ino, (CommitRef, Listing)>,
+    /// Directories that list something else since the last tick, and those of the tick before.
+    changed: HashSet<Ino>,
+    before: HashSet<Ino>,
+}
 
 impl Default for Listings {
     fn default() -> Self {
-        Self(LruCache::new(KEPT))
+        Self { newest: LruCache::new(KEPT), changed: HashSet::new(), before: HashSet::new() }
+    }
+}
+
+impl Listings {
+    /// Another state is shown, in which these directories list something else.
+    pub(super) fn changed(&mut self, directories: &HashSet<Ino>) {
+        self.newest.clear();
+        self.changed.extend(directories);
     }
 }
 
 /// Gives each entry its position, in the order of which they are then.
 pub(super) fn positioned(entries: impl IntoIterator<Item = DirEntry>) -> Listing {
-    let at = |entry: DirEntry| (Hash::of(entry.name.as_bytes()) >> 33, entry);
+    let at = |entry: DirEntry| (Hash::of(entry.name.as_bytes()) >> 34, entry);
     let mut listing: Vec<(u64, DirEntry)> = entries.into_iter().map(at).collect();
     listing.sort_unstable_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
     let mut free = 3;
@@ -63,13 +77,13 @@ impl FileSystem {
         if handle != HandleId::NONE {
             return Ok(Listed { listing: self.readdir(handle, rewind)?, commit });
         }
-        if let Some((of, listing)) = self.state.lock().listings.0.get(&ino)
+        if let Some((of, listing)) = self.state.lock().listings.newest.get(&ino)
             && *of == commit
         {
             return Ok(Listed { listing: listing.clone(), commit });
         }
         let listing = positioned(self.listing_now(ino)?);
-        self.state.lock().listings.0.put(ino, (commit, listing.clone()));
+        self.state.lock().listings.newest.put(ino, (commit, listing.clone()));
         Ok(Listed { listing, commit })
     }
 
@@ -79,13 +93,24 @@ impl FileSystem {
             self.notices.send(Notice::Content(ino));
         }
     }
+
+    /// Has the kernel forget once more what changed about a second ago: whoever had read a listing just before may have
+    /// been late in handing it to the kernel.
+    pub(super) fn forget_late_listings(&self) {
+        let mut state = self.state.lock();
+        let late = std::mem::take(&mut state.listings.changed);
+        for directory in std::mem::replace(&mut state.listings.before, late) {
+            self.notices.send(Notice::Content(directory));
+        }
+    }
 }
 
 impl State {
     /// Directories that are no items, whose listings others may have changed with any transaction.
     pub(super) fn shown_directories(&self) -> Vec<Ino> {
         let is_one = |node: &Node| match node {
-            Node::Place(place) => place.grows(),
+            // Of the past, a share shows what it covers now.
+            Node::Place(place) => place.grows() || self.is_partial() && place.is_directory(),
             Node::Views => true,
             Node::Item(_) | Node::Detached(_) => false,
         };

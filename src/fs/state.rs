@@ -51,6 +51,11 @@ impl State {
         }
     }
 
+    /// Whether no more is shown than what one share covers.
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// The directory behind a number.
     pub(super) fn directory(&self, ino: Ino) -> Result<Directory> {
         if ino == self.inodes.root() {

@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pkfs::fuse::MountOptions;
+use pkfs::time::Timestamp;
 
 use crate::outside::{Outside, fill};
 use crate::support::{End, Served, alone, can_mount, eventually};
@@ -88,6 +89,27 @@ fn listings_follow_every_change() {
 
 #[test]
 #[ignore = "run by no_listing_is_outdated"]
+fn the_past_of_a_share_is_what_it_covers_now() {
+    let mount = &read_only(|keynode| {
+        fill(keynode, |change| {
+            change.put("a", "0");
+            change.put("b", "0");
+            change.share("web", &["a", "b"]);
+        });
+    });
+    let outside = Outside::of(mount);
+    let date = mount.keynode.snapshot().date();
+    let then = format!(".views/web/.versions/@{}", date.to_rfc3339());
+    eventually("another second", || Timestamp::now().seconds > date.seconds);
+    assert_eq!(list(mount, &then), set(&["a", "b"]));
+    outside.change(|change| change.share("web", &["a"]));
+    eventually("the past without what is not shared any more", || list(mount, &then) == set(&["a"]));
+    outside.change(|change| change.share("web", &["b"]));
+    eventually("another past", || list(mount, &then) == set(&["b"]));
+}
+
+#[test]
+#[ignore = "run by no_listing_is_outdated"]
 fn whoever_is_in_the_middle_goes_on_there() {
     let names: Vec<String> = (0..MANY).map(|n| format!("a name of some length {n:05}")).collect();
     let mount = &read_only(|keynode| {
@@ -126,6 +148,7 @@ fn whoever_is_in_the_middle_goes_on_there() {
 fn no_listing_is_outdated() {
     if can_mount() {
         alone("listings::listings_follow_every_change");
+        alone("listings::the_past_of_a_share_is_what_it_covers_now");
         alone("listings::whoever_is_in_the_middle_goes_on_there");
     }
 }
