@@ -10,7 +10,7 @@
 //! | `serve` | a mount from its beginning to its end |
 //! | `workers` | threads for requests that may have to wait |
 //! | `signals`, `watch` | what wakes a mount besides requests |
-//! | `tell`, `expire`, `own_mount` | telling the kernel, and inotify, of changes from outside |
+//! | `tell`, `notify`, `own_mount` | telling the kernel, and inotify, of changes from outside |
 //! | `xattr` | answers about extended attributes |
 //! | `unmount` | `pkfs umount` |
 //! | [`daemon`] | a mount in the background |
@@ -20,9 +20,9 @@ mod alone;
 mod answer;
 mod convert;
 pub mod daemon;
-mod expire;
 mod guard;
 mod kernel;
+mod notify;
 mod options;
 mod own_mount;
 mod serve;

@@ -16,8 +16,10 @@
 //! | [`crypto`] | `OpenPGP` messages, signatures, unlock slots, locked memory |
 //! | [`archive`] | the file: tar members, git objects and refs, append, compact |
 //!
-//! [`error`] and [`time`] serve all of them; `program` is about those that this one starts.
+//! [`error`] and [`time`] serve all of them; `program` is about those that this one starts, `apart` about threads that may
+//! wait for ever.
 
+mod apart;
 pub mod archive;
 pub mod cli;
 pub mod crypto;

@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::Signal;
-use support::{Bench, Mount, can_mount};
+use support::{Bench, Mount, can_mount, within};
 
 const ROUNDS: u32 = 100;
 
@@ -216,4 +217,35 @@ fn a_kill_loses_nothing_and_invents_nothing() {
     assert_eq!(mount.wait(), Some(0));
     assert!(ledger.paths["a"].checked > 50, "only {} versions were written", ledger.paths["a"].checked);
     bench.pkfs(&["fsck", "app.pk"]);
+}
+
+/// The mount's process uses its own mount to have watchers told of outside changes. Killed while it does, it must not wait
+/// for an answer that only itself could give: nobody could kill it any more, and all who use the mount would wait with it.
+#[test]
+fn a_kill_amid_outside_changes_ends_the_process() {
+    const SECRETS: u32 = 200;
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    fs::create_dir(bench.path("tree")).unwrap();
+    let import = |value: u32| {
+        for n in 0..SECRETS {
+            fs::write(bench.path(&format!("tree/s{n}")), value.to_string()).unwrap();
+        }
+        bench.pkfs(&["import", "app.pk", "tree"]);
+    };
+    import(0);
+    for round in 1..=20 {
+        let mut mount = bench.mount(if round % 2 == 0 { &[] } else { &["--read-only"] });
+        let first = mount.read("s0");
+        for n in 0..SECRETS {
+            assert_eq!(mount.read(&format!("s{n}")), first);
+        }
+        import(round);
+        within(Duration::from_secs(30), "the change", || mount.read("s0") == round.to_string());
+        mount.signal(Signal::KILL);
+        assert!(mount.ends_within(Duration::from_secs(30)), "it hangs in round {round}");
+        assert_eq!(rustix::fs::statfs(mount.path("")).unwrap_err(), Errno::NOTCONN);
+    }
 }

@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -141,6 +141,12 @@ struct Known {
     cgroup: OnceLock<OwnedFd>,
 }
 
+impl AsFd for Known {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
 impl Known {
     fn open(&self, name: &str) -> Option<OwnedFd> {
         openat(&self.directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
@@ -269,7 +275,7 @@ impl Process<'_> {
     fn digest(&self) -> Option<Sha256> {
         let program = self.exe()?;
         let known = self.known.get()?.clone();
-        self.callers.digests.of(program, move || known.open("exe"))
+        self.callers.digests.of(program, known, "exe")
     }
 
     /// Asks something of the process. Of one that has ended nothing is answered: then another has its number.

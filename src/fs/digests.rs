@@ -6,17 +6,18 @@
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
+use crate::apart::with_thread;
 use crate::node::{Sha256, sha256};
 
 /// The largest program whose digest is computed, in bytes.
@@ -41,11 +42,12 @@ impl Digests {
         Arc::new(Self { known: Mutex::new(LruCache::new(kept)), reading: AtomicUsize::new(0) })
     }
 
-    /// The digest of a program that `open` opens; `None`: it cannot be had, or not now.
+    /// The digest of a program by its name in a directory; `None`: it cannot be had, or not now.
     pub(super) fn of(
         self: &Arc<Self>,
         program: Identity,
-        open: impl FnOnce() -> Option<OwnedFd> + Send + 'static,
+        directory: impl AsFd + Send + 'static,
+        name: &'static str,
     ) -> Option<Sha256> {
         if let Some(digest) = self.known.lock().get(&program) {
             return Some(*digest);
@@ -57,7 +59,7 @@ impl Digests {
         let (done, wait) = sync_channel(1);
         let digests = self.clone();
         let started = thread::Builder::new().name("pkfs-digest".to_owned()).spawn(move || {
-            let read = open().and_then(read);
+            let read = read_apart(directory.as_fd(), name);
             digests.reading.fetch_sub(1, Ordering::Relaxed);
             if let Some((identity, digest)) = read {
                 digests.known.lock().put(identity, digest);
@@ -71,6 +73,18 @@ impl Digests {
         }
         wait.recv_timeout(PATIENCE).ok()
     }
+}
+
+/// Reads it in a thread that keeps nothing but the directory open, whoever serves the program.
+#[allow(unsafe_code)]
+fn read_apart(directory: BorrowedFd<'_>, name: &str) -> Option<(Identity, Sha256)> {
+    let open = || openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
+    let ask = |ask: Sender<()>, told: Receiver<_>| {
+        ask.send(()).ok()?;
+        told.recv().ok()
+    };
+    // SAFETY: of what others have opened the thread uses the directory, which it keeps.
+    unsafe { with_thread("pkfs-program", Some(directory), || |()| open().and_then(read), ask) }.ok()??
 }
 
 fn read(program: OwnedFd) -> Option<(Identity, Sha256)> {
@@ -91,33 +105,30 @@ pub(super) fn identity(directory: impl AsFd, path: impl rustix::path::Arg, flags
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::sync::mpsc::channel;
-
-    use rustix::fs::CWD;
+    use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
 
     #[test]
     fn who_keeps_readers_waiting_keeps_few_of_them_and_not_for_long() {
         let digests = Digests::new(NonZeroUsize::MIN);
+        let directory = tempfile::tempdir().unwrap();
+        // Until somebody opens it for writing, to open it takes for ever.
+        let slow = directory.path().join("exe");
+        mknodat(CWD, &slow, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let opened = |path: &str| File::open(path).unwrap();
         let program = identity(CWD, "/bin/sh", AtFlags::empty()).unwrap();
-        let (end, served) = channel::<()>();
-        let served = Arc::new(Mutex::new(served));
         thread::scope(|scope| {
             for _ in 0..READING {
-                let served = served.clone();
-                scope.spawn(|| {
-                    let open = move || served.lock().recv().ok().and(None);
-                    assert_eq!(digests.of(program, open), None, "until patience ends");
-                });
+                let place = opened(directory.path().to_str().unwrap());
+                scope.spawn(|| assert_eq!(digests.of(program, place, "exe"), None, "until patience ends"));
             }
         });
-        assert_eq!(digests.of(program, || unreachable!("nobody else is read meanwhile")), None);
+        assert_eq!(digests.of(program, opened("/bin"), "sh"), None, "nobody else is read meanwhile");
         // Whoever served it has ended.
-        drop(end);
-        let open = || Some(File::open("/bin/sh").unwrap().into());
+        File::options().write(true).open(&slow).unwrap();
         let expected = sha256(&std::fs::read("/bin/sh").unwrap());
-        while digests.of(program, open) != Some(expected) {
+        while digests.of(program, opened("/bin"), "sh") != Some(expected) {
             thread::yield_now();
         }
     }

@@ -16,7 +16,6 @@ use rustix::time::Timespec;
 
 use super::MountOptions;
 use super::adapter::Adapter;
-use super::expire::Kernel;
 use super::own_mount::Own;
 use super::signals::{Signal, Signals};
 use super::unmount::{detach, device, is_mounted};
@@ -83,9 +82,11 @@ pub fn serve<U: Usable>(
     let session = Session::new(adapter, &mount_point, &options.for_session())
         .map_err(|error| cannot_mount(&mount_point, error))?;
     let cannot = |error: io::Error| Error::new(Kind::Failed, "cannot start").because(error);
-    let kernel = Kernel::of(&session).map_err(cannot)?;
-    let (receiver, tree, notifier) = (fs.notices(), Arc::downgrade(&fs), session.notifier());
-    spawn("notices", move || tell::notices(&receiver, &tree, &kernel, &notifier))?;
+    let channel = session.as_fd().try_clone_to_owned().map_err(cannot)?;
+    let (receiver, tree, turn) = (fs.notices(), Arc::downgrade(&fs), tell::Turn::default());
+    let ((ready_to_tell, can_tell), turn_of_notices) = (mpsc::channel(), turn.clone());
+    spawn("notices", move || tell::notices(&receiver, &tree, &channel, &turn_of_notices, &ready_to_tell))?;
+    can_tell.recv().map_err(io::Error::other).and_then(|ready| ready).map_err(cannot)?;
     let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| cannot(error.into()))?);
     let device = device(&mount_point);
     let mut mounted = Mounted { fs, mount_point, device, signals, ended, audit };
@@ -98,7 +99,7 @@ pub fn serve<U: Usable>(
         end(&wake);
     })?;
     let (fs, point) = (mounted.fs.clone(), mounted.mount_point.clone());
-    spawn("events", move || tell::events(&fs, point, own))?;
+    spawn("events", move || tell::events(&fs, point, own, &turn))?;
     let (fs, trouble, ended) = (mounted.fs.clone(), mounted.trouble(), mounted.ended.clone());
     spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended))?;
     let usable = ready();

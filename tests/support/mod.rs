@@ -185,6 +185,19 @@ impl Mount {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Whether the process ends by itself in time. One that does not is freed from its mount, so that it can be waited for.
+    pub fn ends_within(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        while self.process.try_wait().unwrap().is_none() {
+            if Instant::now() >= deadline {
+                let _ = rustix::mount::unmount(&self.point, rustix::mount::UnmountFlags::FORCE);
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
     /// Waits for the process to end; its exit status.
     pub fn wait(mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
