@@ -69,7 +69,7 @@ fn compare(mut plan: Plan, picture: &Path, effort: Effort) -> Outcome {
     std::fs::write(picture, plot::reads(&plan.peers, &rates))?;
     plan.peers.iter_mut().try_for_each(peer::Peer::unmount)?;
     if let Some((file, key)) = &plan.keynode {
-        print!("{}", report::parts(&plan.peers, &rates, &parts::measure(file, key)?));
+        print!("{}", report::parts(&plan.peers, &rates, &parts::measure(file, key)?, parts::seal_large()?));
         print!("{}", goals::deciding(&plan.peers, &rates, &deciding::measure(file, key, effort)?));
     }
     eprintln!("single secrets …");

@@ -35,7 +35,7 @@ const GOALS: [Goal; 28] = [
     (READ_WRITE, Work::Large, "idle", Some(0.95)),
     (READ_ONLY, Work::FirstLarge, "idle", None),
     (READ_ONLY, Work::FirstLarge, "gocryptfs", None),
-    (READ_WRITE, Work::LargeWrite, "idle", Some(0.95)),
+    (READ_WRITE, Work::LargeWrite, "idle", None),
     (READ_WRITE, Work::LargeWrite, "gocryptfs", None),
     (READ_WRITE, Work::Write, "gocryptfs", None),
     (READ_WRITE, Work::Write, "ext4", None),

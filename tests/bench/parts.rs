@@ -1,13 +1,14 @@
-//! A first read taken apart, without a mount: what the file takes, what `OpenPGP` takes.
+//! A first read taken apart, without a mount: what the file takes, what `OpenPGP` takes. And what it takes of a write.
 
 use std::path::Path;
 use std::time::Instant;
 
 use pkfs::archive::{Archive, Oid, parse_tree};
+use pkfs::crypto::{NodeKey, Padding, Profile, seal};
 use pkfs::node::{ItemId, Keynode, OpenOptions, SealedKeynode, Snapshot, UserKey};
 
 use crate::Outcome;
-use crate::tree::{LARGE_NAME, Random};
+use crate::tree::{LARGE, LARGE_NAME, Random};
 
 /// Seconds of one read.
 pub struct Parts {
@@ -15,6 +16,15 @@ pub struct Parts {
     pub objects: f64,
     /// All of it, with the message opened and verified.
     pub whole: f64,
+}
+
+/// Seconds for the message of a large secret.
+pub fn seal_large() -> Outcome<f64> {
+    let node = NodeKey::generate(Profile::Gnupg)?;
+    let content = vec![0; LARGE];
+    let started = Instant::now();
+    seal(&node, &ItemId::ROOT.to_string(), &content, Padding::Value)?;
+    Ok(started.elapsed().as_secs_f64())
 }
 
 /// The parts of the first read of a small secret, on average, and of the large one.

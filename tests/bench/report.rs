@@ -73,8 +73,9 @@ pub fn tools(tools: &[Tool], seconds: &[f64]) -> String {
     text
 }
 
-/// A first read taken apart; what is left of the time through the mount is FUSE's.
-pub fn parts(peers: &[Peer], rates: &Rates, (small, large): &(Parts, Parts)) -> String {
+/// A first read taken apart; what is left of the time through the mount is FUSE's. How close large secrets come to what
+/// `OpenPGP` allows; `sealing`: the seconds it takes for the message of one.
+pub fn parts(peers: &[Peer], rates: &Rates, (small, large): &(Parts, Parts), sealing: f64) -> String {
     let mut text = String::from(
         "\n## A first read taken apart\n\nThrough the read-only mount; git objects and OpenPGP were measured without it.\n\n\
          | | git objects | OpenPGP | FUSE and the rest | all |\n|---|---:|---:|---:|---:|\n",
@@ -89,11 +90,16 @@ pub fn parts(peers: &[Peer], rates: &Rates, (small, large): &(Parts, Parts)) -> 
     row("64 bytes", small, 1.0 / through(Work::FirstRead), 1e6, "µs");
     let mebibytes = (LARGE >> 20) as f64;
     row("64 MiB", large, mebibytes / through(Work::FirstLarge), 1e3, "ms");
-    let _ = writeln!(
-        text,
-        "\nOpenPGP's own limit for 64 MiB is {} MiB a second.",
-        number(mebibytes / (large.whole - large.objects))
-    );
+    text.push_str("\n64 MiB, MiB a second:\n\n| | OpenPGP alone | through the mount | ratio |\n|---|---:|---:|---:|\n");
+    let written = peers.iter().position(|peer| peer.name == "pkfs rw");
+    let written = written.and_then(|written| rates.median(Work::LargeWrite, written)).unwrap_or(f64::NAN);
+    let opening = large.whole - large.objects;
+    for (name, seconds, mount) in
+        [("first read", opening, through(Work::FirstLarge)), ("write with fsync", sealing, written)]
+    {
+        let limit = mebibytes / seconds;
+        let _ = writeln!(text, "| {name} | {} | {} | {:.2} |", number(limit), number(mount), mount / limit);
+    }
     text
 }
 
