@@ -17,15 +17,21 @@ impl FileSystem {
     /// # Errors
     /// The first failure; what failed stays in memory and is tried again at the next call.
     pub fn tick(&self, now: Instant) -> Result<()> {
-        self.forget_late_listings();
+        self.catch_up_late();
         for tree in self.trees.all() {
-            tree.forget_late_listings();
+            tree.catch_up_late();
         }
         self.age(now);
         let due = self.due(|class, closed| {
             class == Class::Waiting && closed.is_some_and(|closed| now.saturating_duration_since(closed) >= WAIT)
         });
         self.settle(&due)
+    }
+
+    /// Allows for those who had found what changed just before it did, and came late.
+    fn catch_up_late(&self) {
+        self.state.lock().turn.tick();
+        self.forget_late_listings();
     }
 
     /// Commits everything that is unsaved or waits, for the end of the mount.

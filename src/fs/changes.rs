@@ -186,6 +186,9 @@ impl State {
         let compared = self.compare(self.snapshot.namespace(), snapshot.namespace());
         let expired = self.turn.arrived();
         for Compared { ino, lost, .. } in &compared {
+            if !lost.is_empty() {
+                self.turn.leave(*ino, notices);
+            }
             for spot in lost {
                 if notices.heard() && self.is_watched(spot.0) {
                     self.note(spot, Some(*ino));
@@ -307,6 +310,7 @@ impl State {
         let names = self.item(id).map(|item| item.names().map(|(parent, name)| (parent, name.clone())).collect());
         let names: Vec<(ItemId, Name)> = names.unwrap_or_default();
         let mut spots = Vec::new();
+        self.turn.leave(before, notices);
         for (parent, name) in names {
             let spot = (self.inodes.number_of(parent), name);
             self.turn.expire(spot.clone(), notices);

@@ -19,6 +19,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What the mount's own process is doing.
 pub(super) struct Current {
     spot: Spot,
+    /// What the name is to lead to in the end.
+    new: Option<Ino>,
     doing: Doing,
     /// Whether the request for it has come.
     done: bool,
@@ -111,7 +113,8 @@ impl FileSystem {
     pub fn own_rename(&self, from: Ino, name: &[u8], to: Ino, new_name: &[u8]) -> Result<()> {
         let (from, to) = ((from, Name::new(name)?), (to, Name::new(new_name)?));
         let mut state = self.state.lock();
-        let current = state.turn.current.as_mut().filter(|current| current.spot == to && !current.done);
+        let present = state.number_at(&to);
+        let current = state.turn.current.as_mut().filter(|current| current.leads_to(&to, present));
         let Some(current) = current else { return Err(unexpected()) };
         match current.doing.clone() {
             Doing::Appear { hidden, ino, .. } if from.0 == to.0 && from.1 == hidden => {
@@ -136,8 +139,9 @@ impl FileSystem {
     pub fn own_remove(&self, parent: Ino, name: &[u8]) -> Result<()> {
         let spot = (parent, Name::new(name)?);
         let mut state = self.state.lock();
+        let present = state.number_at(&spot);
         match &mut state.turn.current {
-            Some(current) if current.spot == spot && !current.done && matches!(current.doing, Doing::Remove) => {
+            Some(current) if current.leads_to(&spot, present) && matches!(current.doing, Doing::Remove) => {
                 current.done = true;
                 state.watchers_see(&spot, None, &self.notices);
                 // What comes in its place follows at once.
@@ -164,6 +168,12 @@ impl Event {
 }
 
 impl Current {
+    /// Whether the event is one of this name, is to come, and leaves the name as it is now. It may have been changed since
+    /// the event was begun, and the kernel been told: from an event that comes later, it would learn the old inode again.
+    fn leads_to(&self, spot: &Spot, present: Option<Ino>) -> bool {
+        self.spot == *spot && !self.done && self.new == present
+    }
+
     /// Where a hidden name is to go, and what it leads to.
     fn hidden_at(&self, spot: &Spot) -> Option<(Name, ItemId)> {
         match &self.doing {
@@ -200,15 +210,16 @@ impl State {
                 self.heard(&spot);
                 continue;
             };
-            self.turn.current = Some(Current { spot, doing, done: false });
+            self.turn.current = Some(Current { spot, new, doing, done: false });
             return Some(event);
         }
         None
     }
 
-    /// The event that was begun has happened, or cannot.
+    /// The event that was begun has happened, or cannot. What changed meanwhile is queued already.
     fn end_event(&mut self) {
-        if let Some(current) = self.turn.current.take().filter(|current| !current.done) {
+        let Some(current) = self.turn.current.take().filter(|current| !current.done) else { return };
+        if !self.turn.pending.get(&current.spot).is_some_and(|pending| pending.queued) {
             self.heard(&current.spot);
         }
     }

@@ -7,7 +7,8 @@
 //! of it.
 //!
 //! A request that finds a change under way flips without the first step, since it must not wait for the kernel. Until the
-//! kernel has caught up, opening an outdated inode is refused, and the kernel looks its name up anew.
+//! kernel has caught up, and for a second or two after that, opening an outdated inode is refused once, and the kernel looks
+//! its name up anew: whoever opens it may have found the name before the kernel heard of it, and ask only now.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,8 +35,11 @@ pub(super) struct Turn {
     /// Notices sent, and how many of them the kernel has taken, in their order.
     asked: u64,
     told: u64,
+    /// Inodes that names led away from since the last tick, and those of the tick before.
+    outdated: HashSet<Ino>,
+    outdated_before: HashSet<Ino>,
     /// Threads that were refused to open an outdated inode.
-    refused: HashSet<(u32, Ino)>,
+    refused: HashMap<Ino, HashSet<u32>>,
     pub(super) pending: HashMap<Spot, Pending>,
     /// Where those who watch believe an inode to be, if it is not there any more.
     pub(super) seen: HashMap<Ino, Vec<Spot>>,
@@ -92,7 +96,26 @@ impl Turn {
         if self.expiring.get(spot).is_some_and(|last| *last <= self.told) {
             self.expiring.remove(spot);
         }
-        if self.expiring.is_empty() {
+        self.forgive();
+    }
+
+    /// Names lead away from an inode.
+    pub(super) fn leave(&mut self, ino: Ino, notices: &Notices) {
+        if notices.heard() {
+            self.outdated.insert(ino);
+            // Names may have led back there since somebody was refused.
+            self.refused.remove(&ino);
+        }
+    }
+
+    /// Whoever found a name before the last tick has opened what it led to by now. To be called about once a second.
+    pub(super) fn tick(&mut self) {
+        self.outdated_before = std::mem::take(&mut self.outdated);
+        self.forgive();
+    }
+
+    fn forgive(&mut self) {
+        if self.expiring.is_empty() && self.outdated.is_empty() && self.outdated_before.is_empty() {
             self.refused.clear();
         }
     }
@@ -112,9 +135,13 @@ impl Turn {
         self.seen.get(&ino).map_or(0, |spots| u32::try_from(spots.len()).unwrap_or(u32::MAX))
     }
 
-    fn is_expiring(&self, ino: Ino) -> bool {
-        !self.expiring.is_empty()
-            && self.seen.get(&ino).is_some_and(|spots| spots.iter().any(|spot| self.expiring.contains_key(spot)))
+    /// Whether a name may have led there a moment ago.
+    fn is_left(&self, ino: Ino) -> bool {
+        let is_expiring =
+            || self.seen.get(&ino).is_some_and(|spots| spots.iter().any(|s| self.expiring.contains_key(s)));
+        self.outdated.contains(&ino)
+            || self.outdated_before.contains(&ino)
+            || !self.expiring.is_empty() && is_expiring()
     }
 }
 
@@ -127,12 +154,12 @@ impl State {
             || next.is_some_and(|next| next.id == id && head_of(next) == head_in(self.snapshot.namespace(), id))
     }
 
-    /// Whether a thread may have reached an inode only because the kernel has not heard yet that its name leads elsewhere.
+    /// Whether a thread may have reached an inode only because the kernel had not heard yet that its name leads elsewhere.
     /// If it comes again, then it was not by the name.
     pub(super) fn is_outdated(&mut self, ino: Ino, thread: u32) -> bool {
-        self.turn.is_expiring(ino)
+        self.turn.is_left(ino)
             && self.inodes.get(ino).is_ok_and(|inode| matches!(inode.node, Node::Detached(_)))
-            && self.turn.refused.insert((thread, ino))
+            && self.turn.refused.entry(ino).or_default().insert(thread)
     }
 
     /// Whether somebody may watch a directory: the kernel knows it.

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::*;
 use crate::node::{Attributes, ItemId, Name, Session};
 
@@ -123,7 +125,12 @@ fn watchers_are_shown_the_old_inode_giving_way_to_the_new_one() {
             fs.expired(parent, name);
         }
     }
-    assert!(!fs.is_outdated(old, Caller { pid: 2, ..ME }));
+    // So is whoever found the name before and asks only now; not much later.
+    assert!(fs.is_outdated(old, Caller { pid: 2, ..ME }) && !fs.is_outdated(old, Caller { pid: 2, ..ME }));
+    for _ in 0..2 {
+        fs.tick(Instant::now()).unwrap();
+    }
+    assert!(!fs.is_outdated(old, Caller { pid: 3, ..ME }));
     let new = ino(fs, "a").unwrap();
     let event = fs.next_event().unwrap();
     let hidden = match &event.act {
@@ -160,4 +167,33 @@ fn a_name_that_changed_here_meanwhile_is_not_told_of() {
     put_outside(&tree.on_disk(), "last", b"");
     tree.fs.refresh().unwrap();
     assert_eq!(tree.fs.next_event().unwrap().name, Name::new(b"last").unwrap());
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_by_the_time_of_an_event_is_told_of_later() {
+    let tree = Tree::new();
+    let (fs, _notices) = (&tree.fs, tree.fs.notices());
+    tree.put("a", b"one");
+    let outside = |value: &[u8]| {
+        put_outside(&tree.on_disk(), "a", value);
+        fs.refresh().unwrap();
+    };
+    let rename = |event: &Event| {
+        let Act::Appear { hidden } = &event.act else { return Ok(()) };
+        fs.own_rename(Ino::ROOT, hidden.as_bytes(), Ino::ROOT, b"a")
+    };
+    let first = ino(fs, "a").unwrap();
+    outside(b"two");
+    ino(fs, "a").unwrap();
+    let late = fs.next_event().unwrap();
+    outside(b"three");
+    // The kernel has heard of the third one, and is not to take the second one for it.
+    assert_eq!(kind(rename(&late)), Kind::NotPermitted);
+    assert_eq!(fs.own_lookup(Ino::ROOT, b"a").unwrap().stat.ino, first, "those who watch have heard of none");
+    fs.event_done();
+    let event = fs.next_event().unwrap();
+    ino(fs, "a").unwrap();
+    rename(&event).unwrap();
+    fs.event_done();
+    assert_eq!(fs.own_lookup(Ino::ROOT, b"a").unwrap().stat.ino, ino(fs, "a").unwrap());
 }
