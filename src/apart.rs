@@ -10,16 +10,20 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use log::warn;
+
 /// Starts a thread apart, which of all descriptors has `kept` alone. It does what `begin` brings for each thing that `body`
 /// asks, and tells the outcome, in order. Both have ended at return.
 ///
-/// Where the kernel cannot do it (before Linux 5.9) or a filter forbids it, the thread shares the process's descriptors.
+/// Where the kernel cannot do it (before Linux 5.9) or a filter forbids it, the thread shares the process's descriptors, and
+/// the log says so.
 ///
 /// # Errors
 /// The thread cannot be started.
 ///
 /// # Safety
-/// See [`leave_descriptors`]: the promise is one of `begin` and of what it brings.
+/// See [`leave_descriptors`]: the promise is one of `begin` and of what it brings, which neither logs nor prints. What is
+/// asked and told holds no descriptor: it may be dropped on the other side.
 pub(crate) unsafe fn with_thread<A: Send, R: Send, W: FnMut(A) -> R, T>(
     name: &str,
     kept: Option<BorrowedFd<'_>>,
@@ -30,7 +34,9 @@ pub(crate) unsafe fn with_thread<A: Send, R: Send, W: FnMut(A) -> R, T>(
     thread::scope(|scope| {
         let apart = move || {
             // SAFETY: what follows in this thread is what the caller has promised for, and uses of memory.
-            let _ = unsafe { leave_descriptors(kept) };
+            if let Err(error) = unsafe { leave_descriptors(kept) } {
+                warn!("{name} shares the process's files, and may keep a killed mount from ending: {error}");
+            }
             let mut work = begin();
             // Whoever asked may have given up.
             let _ = asked.into_iter().try_for_each(|one| tell.send(work(one)));
@@ -40,7 +46,8 @@ pub(crate) unsafe fn with_thread<A: Send, R: Send, W: FnMut(A) -> R, T>(
     })
 }
 
-/// Gives the calling thread descriptors of its own, and of those that it has now none but `kept`.
+/// Gives the calling thread descriptors of its own, and of those that it has now none but `kept`. The others are closed for
+/// this thread, which flushes their files as close(2) does.
 ///
 /// # Errors
 /// The kernel cannot do it or a filter forbids it; then nothing has changed.
@@ -87,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_one_descriptor_or_none_and_others_keep_theirs() {
-        let mut kept = File::open("/proc/self/stat").unwrap();
+        let [mut kept, mut beside] = [(); 2].map(|()| File::open("/proc/self/stat").unwrap());
         let number = kept.as_raw_fd().to_string();
         for keep in [Some(kept.as_fd()), None] {
             let ask = |ask: Sender<()>, told: Receiver<Vec<String>>| {
@@ -98,6 +105,8 @@ mod tests {
             let there = unsafe { with_thread("apart", keep, || |()| open(), ask) }.unwrap();
             assert_eq!(there, keep.map(|_| number.clone()).into_iter().collect::<Vec<_>>());
         }
-        assert!(kept.read(&mut [0; 8]).unwrap() > 0, "it is open in this thread");
+        for file in [&mut kept, &mut beside] {
+            assert!(file.read(&mut [0; 8]).unwrap() > 0, "it is open in this thread");
+        }
     }
 }

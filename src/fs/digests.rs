@@ -94,7 +94,8 @@ fn read(program: OwnedFd) -> Option<(Identity, Sha256)> {
     (bytes.len() as u64 <= LARGEST).then(|| (identity, sha256(&bytes)))
 }
 
-/// What tells a file from others, as far as the kernel knows it: a file system in user space is asked nothing.
+/// What tells a file from others, as far as the kernel knows it: its own file system is asked nothing, if it is one in user
+/// space; those on the way there may be.
 pub(super) fn identity(directory: impl AsFd, path: impl rustix::path::Arg, flags: AtFlags) -> Option<Identity> {
     let flags = flags | AtFlags::STATX_DONT_SYNC;
     let Statx { stx_dev_major, stx_dev_minor, stx_ino, stx_size, stx_ctime, .. } =
@@ -125,8 +126,10 @@ mod tests {
             }
         });
         assert_eq!(digests.of(program, opened("/bin"), "sh"), None, "nobody else is read meanwhile");
-        // Whoever served it has ended.
-        File::options().write(true).open(&slow).unwrap();
+        // Whoever served it ends.
+        while digests.reading.load(Ordering::Relaxed) > 0 {
+            let _ = rustix::fs::open(&slow, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty());
+        }
         let expected = sha256(&std::fs::read("/bin/sh").unwrap());
         while digests.of(program, opened("/bin"), "sh") != Some(expected) {
             thread::yield_now();

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::ioctl::{Setter, ioctl};
+use rustix::ioctl::{Opcode, Setter, ioctl, opcode};
 
 use crate::apart::leave_descriptors;
 use crate::fs::{Ino, Notice};
@@ -15,16 +15,17 @@ use crate::fs::{Ino, Notice};
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
 const EXPIRE_ONLY: u32 = 1;
-/// The kernel's `_IOR(229, 0, uint32_t)`: has a newly opened device be one more of a connection.
-const CLONE: rustix::ioctl::Opcode = 0x8004_e500;
+/// `FUSE_DEV_IOC_CLONE`: has a newly opened device be one more of a connection.
+const CLONE: Opcode = opcode::read::<u32>(229, 0);
 
 /// Bytes of `struct fuse_out_header`.
 const HEADER: usize = 16;
 
 /// A device of the connection that no request is read from.
 ///
-/// Telling the kernel of a name waits for requests that have the directory locked. When the process is killed meanwhile, this
-/// device stays open until they have ended; those that others had read end with the devices they were read from.
+/// Telling the kernel of a name waits for requests that have the directory locked. When the process is killed meanwhile,
+/// those that were read end with the devices that they were read from, so that this one is closed, too. Those that nobody
+/// has read, or that are made only then, keep it open.
 pub(super) struct Kernel(File);
 
 impl Kernel {

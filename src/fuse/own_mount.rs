@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use fuser::Request;
+use parking_lot::Mutex;
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, fstatfs, openat, openat2, renameat_with, unlinkat,
 };
@@ -42,6 +43,10 @@ impl Own {
     }
 }
 
+/// What the kernel is being told, and what the process does on its own mount, exclude each other: a notice about a name waits
+/// in the kernel for whoever has the directory locked, and keeps a device open meanwhile.
+pub(super) type Alone = Mutex<()>;
+
 /// The mount, as the thread sees it that is to use it.
 pub(super) struct OwnMount {
     point: PathBuf,
@@ -56,12 +61,14 @@ impl OwnMount {
         Self { point, own }
     }
 
-    /// Does what an event asks for.
+    /// Does what an event asks for, alone from when it may have a directory of the mount locked. Before, it may wait for
+    /// whatever lies on the way to the mount.
     ///
     /// # Errors
     /// Permissions forbid it to this user, or something else is mounted there.
-    pub(super) fn perform(&self, event: &Event) -> io::Result<()> {
+    pub(super) fn perform(&self, event: &Event, alone: &Alone) -> io::Result<()> {
         let root = self.root()?;
+        let _alone = alone.lock();
         let directory = below(&root, &event.directory)?;
         let name = OsStr::from_bytes(event.name.as_bytes());
         match &event.act {

@@ -16,7 +16,7 @@ use rustix::time::Timespec;
 
 use super::MountOptions;
 use super::adapter::Adapter;
-use super::own_mount::Own;
+use super::own_mount::{Alone, Own};
 use super::signals::{Signal, Signals};
 use super::unmount::{detach, device, is_mounted};
 use super::{tell, watch};
@@ -57,9 +57,15 @@ pub fn serve<U: Usable>(
             .hint(format!("pkfs umount {}", mount_point.display())));
     }
     let file = keynode.path().to_owned();
-    if file.canonicalize().is_ok_and(|file| file.starts_with(&mount_point)) {
+    let hidden = |file: &Path| file.canonicalize().is_ok_and(|file| file.starts_with(&mount_point));
+    if hidden(&file) {
         return Err(Error::new(Kind::Invalid, format!("{} would hide its own keynode", mount_point.display()))
             .hint("mount it on another directory"));
+    }
+    // When it is begun anew, the mount would wait for itself.
+    if options.audit.as_ref().is_some_and(|audit| hidden(audit) || audit.parent().is_some_and(hidden)) {
+        return Err(Error::new(Kind::Invalid, format!("{} would hide its own audit", mount_point.display()))
+            .hint("have it written to another directory"));
     }
     let signals = Signals::block()?;
     let mut options = options;
@@ -83,13 +89,17 @@ pub fn serve<U: Usable>(
         .map_err(|error| cannot_mount(&mount_point, error))?;
     let cannot = |error: io::Error| Error::new(Kind::Failed, "cannot start").because(error);
     let channel = session.as_fd().try_clone_to_owned().map_err(cannot)?;
-    let (receiver, tree, turn) = (fs.notices(), Arc::downgrade(&fs), tell::Turn::default());
-    let ((ready_to_tell, can_tell), turn_of_notices) = (mpsc::channel(), turn.clone());
-    spawn("notices", move || tell::notices(&receiver, &tree, &channel, &turn_of_notices, &ready_to_tell))?;
-    can_tell.recv().map_err(io::Error::other).and_then(|ready| ready).map_err(cannot)?;
+    let (receiver, tree, alone) = (fs.notices(), Arc::downgrade(&fs), Arc::new(Alone::default()));
+    let ((ready_to_tell, can_tell), alone_too) = (mpsc::channel(), alone.clone());
+    spawn("notices", move || tell::notices(&receiver, &tree, &channel, &alone_too, ready_to_tell))?;
+    ready_to(&can_tell).map_err(cannot)?;
     let ended = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| cannot(error.into()))?);
     let device = device(&mount_point);
     let mut mounted = Mounted { fs, mount_point, device, signals, ended, audit };
+    let (fs, point, (ready_to_act, can_act)) = (mounted.fs.clone(), mounted.mount_point.clone(), mpsc::channel());
+    spawn("events", move || tell::events(&fs, point, own, &alone, ready_to_act))?;
+    // Before anybody can have a file of the mount open: a thread that leaves a process's files closes them for itself.
+    ready_to(&can_act).map_err(cannot)?;
     let (result, outcome) = mpsc::channel();
     let session = start(session).map_err(|error| cannot_mount(&mounted.mount_point, error))?;
     let wake = mounted.ended.clone();
@@ -97,11 +107,10 @@ pub fn serve<U: Usable>(
         // Whoever waits may have given up.
         let _ = result.send(session.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked"))));
         end(&wake);
-    })?;
-    let (fs, point) = (mounted.fs.clone(), mounted.mount_point.clone());
-    spawn("events", move || tell::events(&fs, point, own, &turn))?;
+    })
+    .inspect_err(|_| mounted.unmount())?;
     let (fs, trouble, ended) = (mounted.fs.clone(), mounted.trouble(), mounted.ended.clone());
-    spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended))?;
+    spawn("outside", move || watch::follow(&fs, &file, trouble, &*ended)).inspect_err(|_| mounted.unmount())?;
     let usable = ready();
     info!("{}: mounted", mounted.mount_point.display());
     mounted.attend(&usable);
@@ -229,6 +238,11 @@ impl Trouble {
 
 fn end(ended: &impl AsFd) {
     let _ = rustix::io::write(ended, &1_u64.to_ne_bytes());
+}
+
+/// Waits until a thread is ready; why it cannot be.
+fn ready_to(told: &mpsc::Receiver<io::Result<()>>) -> io::Result<()> {
+    told.recv().map_err(io::Error::other)?
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {

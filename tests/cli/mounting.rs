@@ -78,6 +78,9 @@ fn a_mount_that_cannot_be_made_says_why() {
     // Other commands find the file by the mount's source.
     bench.k(&["mount", "a.pk", "m", "-o", "fsname=b.pk"]).fails(2);
     assert!(bench.k(&["mount", "a.pk", "."]).fails(1).contains("would hide its own keynode"));
+    let audited = bench.k(&["mount", "a.pk", "m", "--audit", "m/audit"]);
+    assert!(audited.fails(1).contains("would hide its own audit"));
+    assert!(!bench.path("m/audit").exists());
 }
 
 /// Runs a script with the program as `$PKFS`, and its own mounts.

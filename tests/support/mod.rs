@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use pkfs::fuse::{self, MountOptions, Unmounting};
 use pkfs::node::{InitOptions, Keynode, Profile};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
 /// A keynode `app.pk`, unlocked by its key, with the mount point `m`.
@@ -187,15 +189,14 @@ impl Mount {
 
     /// Whether the process ends by itself in time. One that does not is freed from its mount, so that it can be waited for.
     pub fn ends_within(&mut self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        while self.process.try_wait().unwrap().is_none() {
-            if Instant::now() >= deadline {
-                let _ = rustix::mount::unmount(&self.point, rustix::mount::UnmountFlags::FORCE);
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let process = pidfd_open(self.pid(), PidfdFlags::empty()).unwrap();
+        let patience = patience.try_into().unwrap();
+        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience)).unwrap() > 0;
+        if !ended {
+            let _ = rustix::mount::unmount(&self.point, rustix::mount::UnmountFlags::FORCE);
         }
-        true
+        self.process.wait().unwrap();
+        ended
     }
 
     /// Waits for the process to end; its exit status.
