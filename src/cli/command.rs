@@ -36,6 +36,8 @@ use crate::error::Result;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
+// Only the options of the command that is given are made.
+#[command(defer = true)]
 pub(super) enum Command {
     Init(init::Init),
     Info(info::Info),

@@ -225,13 +225,15 @@ fn of_command(command: &mut Command, topic: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     use super::*;
 
     #[test]
     fn all_concepts_are_named_and_fit_a_terminal() {
-        let about = super::super::super::Cli::command()
+        let mut command = super::super::super::Cli::command();
+        command.build();
+        let about = command
             .find_subcommand("help")
             .and_then(Command::get_long_about)
             .map(ToString::to_string)
