@@ -1,7 +1,8 @@
 //! What this user has seen before: which node a path led to, and how far its log went.
 //!
 //! Kept under `$XDG_STATE_HOME/pkfs` if that is set, else `/var/lib/pkfs` for root and `~/.local/state/pkfs` for others;
-//! `paths/<sha256 of the path>` and `nodes/<fingerprint>`. State that cannot be written is a warning, never a failure.
+//! `paths/<sha256 of the path>` and `nodes/<fingerprint>`, in which a line is added for each commit and the last whole one
+//! counts. State that cannot be written is a warning, never a failure.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -23,6 +24,9 @@ enum Durability {
     Synced,
     Later,
 }
+
+/// How long an entry may get before it begins anew, in bytes.
+const LONGEST: u64 = 16 << 10;
 
 /// How many entries this process has written.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -68,12 +72,15 @@ impl Memory {
 
     /// The last commit of this node's log that was known to be on disk.
     pub fn last_commit(&self, node: &Fingerprint) -> Option<CommitRef> {
-        CommitRef::parse(self.read(&node_entry(node))?.lines().next()?)
+        self.read(&node_entry(node))?.lines().rev().find_map(CommitRef::parse)
     }
 
     /// Remembers how far a node's log went.
     pub fn remember(&self, node: &Fingerprint, commit: &CommitRef) {
-        self.write(&node_entry(node), format!("{commit}\n").as_bytes(), Durability::Later);
+        let entry = node_entry(node);
+        if !self.add(&entry, &format!("{commit}\n")) {
+            self.write(&entry, format!("{commit}\n").as_bytes(), Durability::Later);
+        }
     }
 
     /// The same for a reader, whom writers may have overtaken: what it did not know of stays.
@@ -108,6 +115,16 @@ impl Memory {
                 None
             }
         }
+    }
+
+    /// Adds a line to an entry; whether that was done. It costs a tenth of replacing the file, which the file system
+    /// begins to write to the disk at once.
+    fn add(&self, entry: &str, line: &str) -> bool {
+        let Some(directory) = &self.directory else { return false };
+        let Ok(mut file) = fs::OpenOptions::new().append(true).open(directory.join(entry)) else { return false };
+        // What stands there may be the beginning of a line that somebody did not get to write.
+        let fits = file.metadata().is_ok_and(|metadata| metadata.len() < LONGEST);
+        fits && file.write_all(format!("\n{line}").as_bytes()).is_ok()
     }
 
     fn write(&self, entry: &str, text: &[u8], durability: Durability) {

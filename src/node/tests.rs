@@ -364,6 +364,26 @@ fn what_a_slow_reader_saw_does_not_replace_what_is_remembered() {
 }
 
 #[test]
+fn what_is_remembered_survives_a_torn_line_and_stays_small() {
+    let place = Place::new();
+    let node = place.init();
+    let (memory, fingerprint) = (memory::Memory::at(&place.state()), node.key().fingerprint());
+    let entry = place.state().join(format!("nodes/{fingerprint}"));
+    put(&node, "s", b"one");
+    let first = node.snapshot().commit();
+    let torn = [std::fs::read(&entry).unwrap(), first.to_string().into_bytes()[..50].to_vec(), vec![0; 20]].concat();
+    std::fs::write(&entry, torn).unwrap();
+    assert_eq!(memory.last_commit(&fingerprint), Some(first));
+    put(&node, "s", b"two");
+    assert_eq!(memory.last_commit(&fingerprint), Some(node.snapshot().commit()));
+    for _ in 0..1000 {
+        memory.remember(&fingerprint, &first);
+    }
+    assert_eq!(memory.last_commit(&fingerprint), Some(first));
+    assert!(std::fs::metadata(&entry).unwrap().len() < 17 << 10);
+}
+
+#[test]
 fn a_transaction_that_was_seen_is_not_cut_off_as_torn() {
     let place = Place::new();
     let node = place.init();
