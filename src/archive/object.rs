@@ -93,9 +93,14 @@ pub(super) fn loose_limit(size: u64) -> u64 {
     (64 << 10) + MAX_OBJECT.min(size.saturating_mul(64))
 }
 
+/// A loose object that is smaller, in bytes, would seldom take fewer of the archive's blocks if it were compressed; making
+/// ready for that takes longer than signing it.
+const SMALL: usize = 1024;
+
 /// The bytes of a loose object's file.
 pub(super) fn encode_loose(kind: ObjectKind, data: &[u8]) -> Result<Vec<u8>> {
-    let encoded = encode_with(kind, data, compression(kind))?;
+    let level = if data.len() < SMALL { Compression::none() } else { compression(kind) };
+    let encoded = encode_with(kind, data, level)?;
     let readable = data.len() as u64 + 32 <= loose_limit(encoded.len() as u64);
     if readable { Ok(encoded) } else { encode_with(kind, data, Compression::none()) }
 }

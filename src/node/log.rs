@@ -64,6 +64,14 @@ impl Sealed {
 /// A commit and what names it.
 type Named = (Commit, CommitRef);
 
+/// From a commit whose state is known to a later one.
+struct Way {
+    /// What comes after it, newest first.
+    pending: Vec<Named>,
+    /// The commit itself, where it has been read; surely where nothing comes after it.
+    base: Option<Named>,
+}
+
 /// So many transactions are read together, at most.
 const AT_ONCE: usize = 1024;
 
@@ -124,7 +132,7 @@ impl<'a> Reader<'a> {
         let (head, reference) = self.head()?;
         match checkpoint::find(self.archive, self.key) {
             Ok((found, own, log)) => {
-                let (pending, base) = self.walk_to(head, reference, &log)?.ok_or_else(|| {
+                let way = self.walk_to(head, reference, &log)?.ok_or_else(|| {
                     Error::new(Kind::Diverged, "the checkpoint reflects a commit that the log does not contain")
                         .hint("this file was put together from different states; use another copy, or fsck --repair")
                 })?;
@@ -132,7 +140,7 @@ impl<'a> Reader<'a> {
                 match checkpoint::read(self.archive, self.key, (&found, own), reading) {
                     Ok(checkpoint) => {
                         let epoch = Arc::new(checkpoint.epoch);
-                        let mut snapshot = self.replay(checkpoint.namespace, (base, log), epoch, pending)?;
+                        let mut snapshot = self.replay(checkpoint.namespace, way, epoch)?;
                         snapshot.checkpoint = Some(checkpoint.reference);
                         return Ok(snapshot);
                     }
@@ -164,21 +172,21 @@ impl<'a> Reader<'a> {
         let Some(first) = pending.pop() else { return Err(Error::damaged("the log is empty")) };
         let mut namespace = Namespace::new(Attributes::new(0o755));
         let epoch = self.step(&mut namespace, &first.0, &first.1)?;
-        self.replay(namespace, first, epoch, pending)
+        self.replay(namespace, Way { pending, base: Some(first) }, epoch)
     }
 
     /// The state at the present head, from an earlier state; `None` where the log does not contain that state.
     pub fn advance(&mut self, old: &Snapshot) -> Result<Option<Snapshot>> {
         let (head, reference) = self.head()?;
-        let Some((pending, base)) = self.walk_to(head, reference, &old.log)? else { return Ok(None) };
+        let Some(way) = self.walk_to(head, reference, &old.log)? else { return Ok(None) };
         let newer = self.archive.reference(checkpoint::REFERENCE) != old.checkpoint.map(|commit| commit.oid);
         let found = newer.then(|| checkpoint::find(self.archive, self.key).ok()).flatten();
         // How many of the new transactions the newer checkpoint leaves out.
         let beyond = found.as_ref().and_then(|(.., log)| {
-            let position = pending.iter().position(|(_, reference)| reference == log);
-            position.or_else(|| (*log == old.log).then_some(pending.len()))
+            let position = way.pending.iter().position(|(_, reference)| reference == log);
+            position.or_else(|| (*log == old.log).then_some(way.pending.len()))
         });
-        let mut new = self.replay(old.namespace.clone(), (base, old.log), old.epoch.clone(), pending)?;
+        let mut new = self.replay(old.namespace.clone(), way, old.epoch.clone())?;
         new.checkpoint = old.checkpoint;
         if let (Some((commit, reference, _)), Some(beyond)) = (found, beyond) {
             new.checkpoint = Some(reference);
@@ -193,19 +201,20 @@ impl<'a> Reader<'a> {
         Ok(Some(new))
     }
 
-    /// Commits from a head down first parents, newest first, to `until`, which comes apart; `None`: not met.
-    fn walk_to(&self, head: Commit, reference: CommitRef, until: &CommitRef) -> Result<Option<(Vec<Named>, Commit)>> {
+    /// The way from a head down first parents to `until`; `None`: not met. `until` itself is not read: it may be large, and
+    /// what names it vouches for it.
+    fn walk_to(&self, head: Commit, reference: CommitRef, until: &CommitRef) -> Result<Option<Way>> {
+        if reference == *until {
+            return Ok(Some(Way { pending: Vec::new(), base: Some((head, reference)) }));
+        }
         let mut pending = Vec::new();
-        let mut met = None;
+        let mut met = false;
         self.descend(head, reference, &mut |commit, reference| {
-            if reference == *until {
-                met = Some(commit);
-                return false;
-            }
+            met = commit.parents.first() == Some(until);
             pending.push((commit, reference));
-            true
+            !met
         })?;
-        Ok(met.map(|base| (pending, base)))
+        Ok(met.then_some(Way { pending, base: None }))
     }
 
     /// Visits commits down first parents until `visit` has enough.
@@ -242,14 +251,9 @@ impl<'a> Reader<'a> {
         Ok(false)
     }
 
-    /// Applies transactions, given newest first, to the state at `base`.
-    fn replay(
-        &mut self,
-        mut namespace: Namespace,
-        base: Named,
-        mut epoch: Arc<Epoch>,
-        pending: Vec<Named>,
-    ) -> Result<Snapshot> {
+    /// Applies the transactions of a way to the state at its beginning.
+    fn replay(&mut self, mut namespace: Namespace, way: Way, mut epoch: Arc<Epoch>) -> Result<Snapshot> {
+        let Way { pending, base } = way;
         self.epochs.push(epoch.clone());
         let mut since = Since::default();
         let mut last = base;
@@ -259,7 +263,7 @@ impl<'a> Reader<'a> {
             since.lines += done.lines.lines.len();
             done.apply(&mut namespace, &named.1)?;
             (files, epoch) = (Some(done.files), done.epoch);
-            last = named;
+            last = Some(named);
             Ok(())
         };
         let mut pending = pending.into_iter().rev();
@@ -275,6 +279,7 @@ impl<'a> Reader<'a> {
             }
             together = AT_ONCE;
         }
+        let last = last.ok_or_else(|| Error::damaged("the log is empty"))?;
         let files = match files {
             Some(files) => files,
             None => Files::read(self.archive, &last.0, &self.digests)?,

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::change::Change;
 use super::keynode::{Keynode, OpenOptions};
 use super::log::REFERENCE;
-use super::objects::{Digests, Files, unproven_commit};
+use super::objects::unproven_commit;
 use crate::archive::{Archive, Salvage};
 use crate::crypto::slot::{open_with_key, open_with_passphrase, recipients, seal_for_certificate, seal_for_passphrase};
-use crate::crypto::{Certificate, Locked, NodeKey, UserKey, gpg};
+use crate::crypto::{Certificate, Fingerprint, Locked, NodeKey, UserKey, gpg};
 use crate::error::{Error, Kind, Result};
 
 /// The name of the passphrase slot.
@@ -85,12 +85,10 @@ impl SealedKeynode {
     ///
     /// # Errors
     /// [`Kind::Damaged`].
-    pub fn claimed_certificate(&self) -> Result<Certificate> {
+    pub fn claimed_fingerprint(&self) -> Result<Fingerprint> {
         let archive = self.archive()?;
         let oid = archive.reference(REFERENCE).ok_or_else(|| Error::damaged("the keynode has no log"))?;
-        let (commit, _) = unproven_commit(archive, &oid)?;
-        let files = Files::read(archive, &commit, &Digests::default())?;
-        Certificate::parse(&files.blob(archive, "cert.asc")?)
+        Ok(unproven_commit(archive, &oid)?.0.writer)
     }
 
     /// Unlocks it with a passphrase.
@@ -110,8 +108,8 @@ impl SealedKeynode {
     /// # Errors
     /// [`Kind::Unlock`] where it is neither.
     pub fn unlock_with_key(&self, key: &UserKey) -> Result<NodeKey> {
-        match self.claimed_certificate() {
-            Ok(claimed) if claimed.fingerprint() == key.fingerprint() => return key.as_node_key(),
+        match self.claimed_fingerprint() {
+            Ok(claimed) if claimed == key.fingerprint() => return key.as_node_key(),
             // Too damaged to tell whose it is; what it signed will show.
             Err(_) => {
                 if let Ok(node) = key.as_node_key() {
@@ -145,7 +143,7 @@ impl SealedKeynode {
     /// # Errors
     /// What is there is not a key.
     pub fn unlock_with_keyring(&self) -> Result<Option<NodeKey>> {
-        super::keyring::find(&self.claimed_certificate()?.fingerprint())
+        super::keyring::find(&self.claimed_fingerprint()?)
     }
 
     /// Takes the node's key out of the kernel's keyring; says whether there was one.
@@ -153,7 +151,7 @@ impl SealedKeynode {
     /// # Errors
     /// The kernel refused.
     pub fn forget_in_keyring(&self) -> Result<bool> {
-        super::keyring::remove(&self.claimed_certificate()?.fingerprint())
+        super::keyring::remove(&self.claimed_fingerprint()?)
     }
 
     /// Reads the log with the unlocked key.
