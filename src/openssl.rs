@@ -17,8 +17,7 @@ std::arch::global_asm!(".hidden OPENSSL_init_ssl");
 
 /// What the `OpenPGP` library calls when the process starts, in place of libssl's function of this name, the only one of
 /// libssl's that is wanted: so the linker leaves libssl out, which would take as long to load as a secret to decrypt, and
-/// OpenSSL's settings, which nothing here uses, are not read, wherever `OPENSSL_CONF` says that they are. (The library still
-/// looks for the provider of legacy algorithms where `OPENSSL_MODULES` says.) Nor are OpenSSL's tables taken apart when the
+/// OpenSSL's settings, which nothing here uses, are not read, wherever `OPENSSL_CONF` says that they are. Nor are OpenSSL's tables taken apart when the
 /// process ends, which gives them back faster; keys are freed, and wiped, by those that hold them.
 #[unsafe(no_mangle)]
 #[allow(non_snake_case, reason = "OpenSSL's name")]

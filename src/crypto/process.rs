@@ -7,6 +7,7 @@ use std::io;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use sequoia_openpgp::parse::buffered_reader::Generic;
 
+use super::digest::sha256;
 use crate::program::survive_file_limits;
 
 /// Forbids core dumps, lets no process of the same user attach or read this one's memory (root still can), and has a file
@@ -24,10 +25,17 @@ pub fn harden_process() {
 /// How many bytes the `OpenPGP` library reads ahead, in each of the layers of a message.
 const STEP: &str = "4096";
 
+/// A directory of modules that can have none.
+const NO_MODULES: &str = "/dev/null";
+
 /// Fits libraries that ask the environment to what they do here.
 ///
 /// The `OpenPGP` library takes its buffers in pages: most messages are smaller than one, and a buffer of its usual size,
 /// which has to be cleared before and after, takes longer than what it is for.
+///
+/// OpenSSL, with which it begins here, loads no module: what modules have is algorithms of the past, for half a millisecond
+/// of each command, and where they are an environment may say. Nobody loses a key by that: see
+/// [`UserKey::unprotect`](super::UserKey::unprotect).
 ///
 /// Its errors, many of which are expected and seen by nobody, carry no backtraces: with `RUST_BACKTRACE` set, as it is in
 /// many containers, to record them would take longer than to decrypt a secret. Those of panics stay, and
@@ -42,24 +50,35 @@ pub unsafe fn fit_libraries() {
     // The first reader asks, for all that follow.
     // SAFETY: the caller's promise is handed on.
     unsafe { with_variable("SEQUOIA_BUFFERED_READER_BUFFER", STEP, || drop(Generic::<_, ()>::new(io::empty(), None))) };
+    // SAFETY: as before.
+    unsafe {
+        with_variable("OPENSSL_MODULES", NO_MODULES, || {
+            sha256(b"");
+        });
+    }
     if env::var_os(BACKTRACES).is_none() {
         // SAFETY: as before.
         unsafe { with_variable(BACKTRACES, "0", || drop(Backtrace::capture())) };
     }
 }
 
-/// Has a variable set while somebody looks who remembers it. Programs that this one runs do not find it.
+/// Has a variable set while somebody looks who remembers it. Programs that this one runs find what was there before.
 ///
 /// # Safety
 ///
 /// The process has one thread.
 #[allow(unsafe_code)]
 unsafe fn with_variable(name: &str, value: &str, look: impl FnOnce()) {
+    let before = env::var_os(name);
     // SAFETY: nobody else reads or changes the environment, the caller promises.
     unsafe { env::set_var(name, value) };
     look();
-    // SAFETY: as before.
-    unsafe { env::remove_var(name) };
+    match before {
+        // SAFETY: as before.
+        Some(before) => unsafe { env::set_var(name, before) },
+        // SAFETY: as before.
+        None => unsafe { env::remove_var(name) },
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::amalgamation::key::PrimaryKey;
 use sequoia_openpgp::crypto::{self, Password};
+use sequoia_openpgp::packet::key::SecretKeyMaterial;
 use sequoia_openpgp::packet::{PKESK, Packet};
 
 use super::certificate::parse_one;
@@ -41,12 +42,20 @@ impl UserKey {
     ///
     /// # Errors
     ///
-    /// Unlock: the passphrase is wrong.
+    /// Unlock: the passphrase is wrong, or the protection of a kind that OpenSSL does not have by itself (CAST5, IDEA,
+    /// Blowfish), as `GnuPG` made it before 2.1.
     pub fn unprotect(&mut self, passphrase: &[u8]) -> Result<()> {
         let password = Password::from(passphrase);
         let wrong = |e| Error::new(Kind::Unlock, "wrong passphrase").because(e);
         let mut open = Vec::new();
         for key in self.key.keys().secret().filter(|k| !k.key().has_unencrypted_secret()) {
+            if let Some(SecretKeyMaterial::Encrypted(secret)) = key.key().optional_secret()
+                && !secret.algo().is_supported()
+            {
+                let what = format!("the key is protected with {}, which is out of use", secret.algo());
+                return Err(Error::new(Kind::Unlock, what)
+                    .hint("`gpg --import` it and export it again, which protects it with AES"));
+            }
             let primary = key.primary();
             let key = key.key().clone().decrypt_secret(&password).map_err(wrong)?;
             open.push(if primary {

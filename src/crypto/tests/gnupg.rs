@@ -3,6 +3,15 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use sequoia_openpgp::cert::Cert;
+use sequoia_openpgp::cert::amalgamation::key::PrimaryKey as _;
+use sequoia_openpgp::crypto::S2K;
+use sequoia_openpgp::packet::Packet;
+use sequoia_openpgp::packet::key::SecretKeyMaterial;
+use sequoia_openpgp::parse::Parse as _;
+use sequoia_openpgp::serialize::SerializeInto as _;
+use sequoia_openpgp::types::{HashAlgorithm, SymmetricAlgorithm};
+
 use super::*;
 
 /// A gpg of its own, with an empty keyring.
@@ -181,6 +190,39 @@ fn slots_for_a_protected_key_of_gpg() {
     assert!(!key.is_protected());
     assert_eq!(slot::open_with_key(&slot, &key).unwrap().fingerprint(), node.fingerprint());
     assert_eq!(key.as_node_key().unwrap_err().kind(), Kind::Unlock);
+}
+
+#[test]
+#[allow(deprecated, reason = "that is what is tried")]
+fn a_protection_of_the_past_is_told() {
+    let key = NodeKey::generate(Profile::Gnupg).unwrap();
+    let key = Cert::from_bytes(&*key.to_secret().unwrap()).unwrap();
+    let protected = key.keys().secret().map(|part| {
+        let (public, SecretKeyMaterial::Unencrypted(secret)) = part.key().clone().take_secret() else { unreachable!() };
+        let protection = S2K::new_iterated(HashAlgorithm::SHA256, 1024).unwrap();
+        let password = &"old".into();
+        let secret = secret.encrypt_with(&public, protection, SymmetricAlgorithm::CAST5, None, password).unwrap();
+        let (whole, _) = public.add_secret(secret.into());
+        if part.primary() {
+            Packet::from(whole.role_into_primary())
+        } else {
+            Packet::from(whole.role_into_subordinate())
+        }
+    });
+    let protected = key.clone().insert_packets(protected.collect::<Vec<_>>()).unwrap().0;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("key");
+    std::fs::write(&file, protected.as_tsk().to_vec().unwrap()).unwrap();
+    let variables = [("PKFS_TEST_KEY", &*file), ("OPENSSL_MODULES", Path::new("/dev/null"))];
+    alone("tests::gnupg::without_modules", &variables);
+}
+
+#[test]
+#[ignore = "run by a_protection_of_the_past_is_told"]
+fn without_modules() {
+    let mut key = UserKey::parse(&std::fs::read(std::env::var_os("PKFS_TEST_KEY").unwrap()).unwrap()).unwrap();
+    let error = key.unprotect(b"old").unwrap_err();
+    assert!(error.message().contains("CAST5") && error.next_step().unwrap().contains("gpg --import"), "{error}");
 }
 
 #[test]
