@@ -268,7 +268,7 @@ impl Archive {
     }
 
     /// Notes that the file is durable up to its present end.
-    pub(super) fn set_synced(&self) {
+    pub fn set_synced(&self) {
         self.inner.synced.store(self.len(), Ordering::Release);
     }
 }

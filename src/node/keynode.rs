@@ -18,7 +18,7 @@ use super::recovery::signed_by;
 use super::share::Shares;
 use super::snapshot::{SHARES, SHARES_FILE, Snapshot};
 use super::version::{self, Version};
-use crate::archive::{self, Archive, ObjectKind, Oid, Tail};
+use crate::archive::{self, Archive, INBOX_PREFIX, ObjectKind, Oid, Tail};
 use crate::crypto::{
     Fingerprint, Locked, NodeKey, Padding, Profile, SessionKey, Sha256, open, seal, sha256, slot::seal_for_passphrase,
 };
@@ -184,6 +184,9 @@ impl Keynode {
         if lacks.is_none() && remembered != Some(snapshot.log) {
             archive.sync()?;
             memory.advance(&node, remembered.as_ref(), &snapshot.log);
+        } else if lacks.is_none() && archive.references(INBOX_PREFIX).is_empty() {
+            // A commit that is remembered is on disk, and with it all before it; only an inbox could follow.
+            archive.set_synced();
         }
         if memory.node_at(&path).as_ref() != Some(&node) {
             memory.pin(&path, &node);
