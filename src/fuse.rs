@@ -12,12 +12,13 @@
 //! | `signals`, `watch` | what wakes a mount besides requests |
 //! | `tell`, `notify`, `own_mount` | telling the kernel, and inotify, of changes from outside |
 //! | `xattr` | answers about extended attributes |
-//! | `unmount` | `pkfs umount` |
+//! | `unmount`, `asked` | `pkfs umount`; whether a mount answers |
 //! | [`daemon`] | a mount in the background |
 
 mod adapter;
 mod alone;
 mod answer;
+mod asked;
 mod convert;
 pub mod daemon;
 mod guard;

@@ -230,6 +230,13 @@ fn a_mount_that_answers_no_more_is_unmounted_by_force() {
     let mount = bench.mount(&[]);
     mount.write("a", "x");
     mount.signal(Signal::STOP);
+    // Neither waits for ever, nor changes anything.
+    for command in [&["umount", "m"][..], &["umount", "--lazy", "m"], &["mount", "app.pk", "m"]] {
+        let output = bench.try_pkfs(command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("does not answer") && said.contains("pkfs umount --force"), "{said}");
+    }
     bench.pkfs(&["umount", "--force", "m"]);
     assert!(!mount.path("a").exists());
     mount.signal(Signal::CONT);

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::asked::asked;
 use crate::error::{Error, Kind, Result};
 
 /// The ioctl on a mount's root that commits everything that waits in memory, and tells the number of the process that
@@ -44,7 +45,7 @@ pub enum Unmounting {
 /// # Errors
 /// `NotFound` if no keynode is mounted there; for a busy mount, who holds it; what could not be committed.
 pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
-    let path = if how == Unmounting::Forced { unasked(mount_point)? } else { absolute(mount_point)? };
+    let path = listed(mount_point, how != Unmounting::Forced)?;
     let mounts = fs::read("/proc/self/mountinfo")
         .map_err(|error| Error::io("read", Path::new("/proc/self/mountinfo"), error))?;
     match topmost(&mounts, &path).map(|mount| mount.kind) {
@@ -61,7 +62,12 @@ pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
         // What is in use goes out of sight as well: nobody waits for those who use it.
         Unmounting::Forced => (UnmountFlags::FORCE | UnmountFlags::DETACH, &["-u", "-z"]),
     };
-    let server = if how == Unmounting::Forced { None } else { settle(&path)? };
+    let server = match how {
+        Unmounting::Forced => None,
+        // A mount whose process is gone has nothing to save; who may not look, may not unmount either.
+        _ if answer(&path)?.is_err() => None,
+        _ => settle(&path)?,
+    };
     unmount_with(&path, flags, arguments)?;
     if let (Unmounting::Whole, Some(server)) = (how, server) {
         let _ = poll(&mut [PollFd::new(&server, PollFlags::IN)], Some(&ENDING));
@@ -72,19 +78,23 @@ pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
 /// Takes away the mount that a dead pkfs left behind: nothing answers there any more. Does nothing anywhere else.
 ///
 /// # Errors
-/// It cannot be unmounted.
+/// It cannot be unmounted; a mount that lives does not answer.
 pub fn clear_dead(mount_point: &Path) -> Result<()> {
-    // Attributes may be cached still; this always asks.
-    if !matches!(rustix::fs::statfs(mount_point), Err(Errno::NOTCONN)) {
-        return Ok(());
-    }
-    let path = absolute(mount_point)?;
-    if !is_mounted(&path) {
+    let path = listed(mount_point, true)?;
+    if !is_mounted(&path) || !matches!(answer(&path)?, Err(Errno::NOTCONN)) {
         return Ok(());
     }
     log::warn!("{}: the mount of a pkfs that has ended without unmounting is replaced", path.display());
     // Nobody can use what is open below it, so that busy does not count.
     detach(&path)
+}
+
+/// What a keynode's mount says when it is asked for anything.
+fn answer(path: &Path) -> Result<rustix::io::Result<()>> {
+    asked(path).map_err(|error| Error::io("ask", path, error))?.ok_or_else(|| {
+        Error::new(Kind::Failed, format!("the mount on {} does not answer", path.display()))
+            .hint("`pkfs umount --force` takes it away without waiting")
+    })
 }
 
 /// Takes a mount out of the tree, even if files are open: those live until the process ends.
@@ -155,12 +165,16 @@ fn by_fusermount(path: &Path, how: &[&str]) -> Result<()> {
     Err(Error::new(Kind::NotPermitted, format!("{} cannot be unmounted: {}", path.display(), said.trim())))
 }
 
-/// The path as the kernel lists it.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    path.canonicalize().or_else(|_| unasked(path))
+/// The path as the kernel lists it. A mount is not asked; where there is none, symlinks are followed if that is `wanted`.
+fn listed(path: &Path, wanted: bool) -> Result<PathBuf> {
+    let unasked = unasked(path)?;
+    if !wanted || is_mounted(&unasked) {
+        return Ok(unasked);
+    }
+    Ok(path.canonicalize().unwrap_or(unasked))
 }
 
-/// The same without asking the mount, which may be dead: the last part is not resolved.
+/// The path with symlinks resolved, but for the last part, which may be a mount that does not answer.
 fn unasked(path: &Path) -> Result<PathBuf> {
     let absolute = std::path::absolute(path).map_err(|error| Error::io("find", path, error))?;
     match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
