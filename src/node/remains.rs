@@ -71,8 +71,9 @@ impl State {
             }
         }
         if others > 0 {
+            let items = if others == 1 { "item" } else { "items" };
             notes.push(format!(
-                "{others} items lost their modes, owners and times: 0600, 0:0 and the present are theirs now"
+                "mode, owner and time of {others} {items} are lost, which are 0600, 0:0 and the present now"
             ));
         }
     }

@@ -394,7 +394,11 @@ fn repair_keeps_names_of_what_is_lost() {
     assert_eq!((get(&new, "secret"), get(&new, "d/secret")), (b"again".to_vec(), b"in d".to_vec()));
     assert_eq!(new.snapshot().namespace().resolve(&path("secret")).unwrap().secret().unwrap().head(), head);
     let told = |text: &str| report.notes.iter().any(|note| note.contains(text));
-    assert!(told("link: a symlink whose target is lost") && told("1 items lost their modes"), "{:?}", report.notes);
+    assert!(
+        told("link: a symlink whose target is lost") && told("mode, owner and time of 1 item are lost"),
+        "{:?}",
+        report.notes
+    );
     assert!(!told("lost+found") && !told("rebuilt"), "{:?}", report.notes);
 }
 
