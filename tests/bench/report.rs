@@ -7,7 +7,7 @@ use crate::machine;
 use crate::parts::Parts;
 use crate::peer::Peer;
 use crate::plan::{Growth, Tool};
-use crate::rounds::{Effort, Rates};
+use crate::rounds::{Effort, Rates, STANDS};
 use crate::tree::LARGE;
 use crate::work::Work;
 
@@ -19,10 +19,11 @@ pub fn heading(effort: Effort, notes: &[String]) -> String {
     let _ = writeln!(
         text,
         "Medians over {rounds} rounds of {} ms, of what is warm over {} of {} ms, in each of which all take their turn, there \
-         and back again; {secrets} secrets of 64 bytes.\n",
+         and back again, all mounted anew {} times; {secrets} secrets of 64 bytes.\n",
         time.as_millis(),
         warm.rounds,
-        warm.time.as_millis()
+        warm.time.as_millis(),
+        warm.rounds.div_ceil(STANDS) - 1
     );
     for note in notes {
         let _ = writeln!(text, "- {note}");

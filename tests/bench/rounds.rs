@@ -12,6 +12,10 @@ use crate::work::{Files, Start, Work};
 const MORE: usize = 5;
 const SHORTER: u32 = 3;
 
+/// After so many rounds of what is warm all are mounted anew: where in memory the kernel happens to keep what belongs to a
+/// mount makes up to a tenth, for as long as it stands.
+pub const STANDS: usize = 3;
+
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
@@ -58,17 +62,23 @@ pub fn measure(peers: &mut [Peer], effort: Effort) -> Outcome<Rates> {
     let mut warm = vec![false; peers.len()];
     for work in Work::ALL {
         eprintln!("{} …", work.title());
-        if work.start() == Start::Warm {
-            for ((peer, files), warm) in peers.iter_mut().zip(&files).zip(&mut warm).filter(|(_, warm)| !**warm) {
-                peer.mount(effort.secrets)
-                    .and_then(|()| peer.as_user(|| files.warm()))
-                    .map_err(|e| format!("{}: {e}", peer.name))?;
-                *warm = true;
-            }
-        }
-        let Effort { rounds, time, .. } =
-            if work.start() == Start::Warm && !work.writes() { effort.warm() } else { effort };
+        let reads_warm = work.start() == Start::Warm && !work.writes();
+        let Effort { rounds, time, .. } = if reads_warm { effort.warm() } else { effort };
         for round in 0..rounds {
+            if reads_warm && round > 0 && round % STANDS == 0 {
+                for (peer, warm) in peers.iter_mut().zip(&mut warm).filter(|(peer, _)| peer.can_remount()) {
+                    peer.unmount()?;
+                    *warm = false;
+                }
+            }
+            if work.start() == Start::Warm {
+                for ((peer, files), warm) in peers.iter_mut().zip(&files).zip(&mut warm).filter(|(_, warm)| !**warm) {
+                    peer.mount(effort.secrets)
+                        .and_then(|()| peer.as_user(|| files.warm()))
+                        .map_err(|e| format!("{}: {e}", peer.name))?;
+                    *warm = true;
+                }
+            }
             let mut turns: Vec<_> = peers.iter_mut().zip(&files).enumerate().collect();
             if round % 2 == 1 {
                 turns.reverse();
