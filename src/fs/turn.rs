@@ -7,8 +7,8 @@
 //! of it.
 //!
 //! A request that finds a change under way flips without the first step, since it must not wait for the kernel. Until the
-//! kernel has caught up, and for a second or two after that, opening an outdated inode is refused once, and the kernel looks
-//! its name up anew: whoever opens it may have found the name before the kernel heard of it, and ask only now.
+//! kernel has caught up, and for a second or two after that, opening an outdated inode is refused, and the kernel looks its
+//! name up anew: whoever opens it may have found the name before the kernel heard of it, and ask only now.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(super) struct Turn {
     /// Inodes that names led away from since the last tick, and those of the tick before.
     outdated: HashSet<Ino>,
     outdated_before: HashSet<Ino>,
-    /// Threads that were refused to open an outdated inode.
-    refused: HashMap<Ino, HashSet<u32>>,
+    /// Threads that were refused to open an outdated inode, and have opened nothing since.
+    refused: HashSet<u32>,
     pub(super) pending: HashMap<Spot, Pending>,
     /// Where those who watch believe an inode to be, if it is not there any more.
     pub(super) seen: HashMap<Ino, Vec<Spot>>,
@@ -103,8 +103,6 @@ impl Turn {
     pub(super) fn leave(&mut self, ino: Ino, notices: &Notices) {
         if notices.heard() {
             self.outdated.insert(ino);
-            // Names may have led back there since somebody was refused.
-            self.refused.remove(&ino);
         }
     }
 
@@ -155,11 +153,16 @@ impl State {
     }
 
     /// Whether a thread may have reached an inode only because the kernel had not heard yet that its name leads elsewhere.
-    /// If it comes again, then it was not by the name.
+    /// What it opens next counts: it has asked for the name since, or comes by no name. The kernel tries no third time.
     pub(super) fn is_outdated(&mut self, ino: Ino, thread: u32) -> bool {
-        self.turn.is_left(ino)
-            && self.inodes.get(ino).is_ok_and(|inode| matches!(inode.node, Node::Detached(_)))
-            && self.turn.refused.entry(ino).or_default().insert(thread)
+        let was_refused = self.turn.refused.remove(&thread);
+        let outdated = !was_refused
+            && self.turn.is_left(ino)
+            && self.inodes.get(ino).is_ok_and(|inode| matches!(inode.node, Node::Detached(_)));
+        if outdated {
+            self.turn.refused.insert(thread);
+        }
+        outdated
     }
 
     /// Whether somebody may watch a directory: the kernel knows it.

@@ -111,6 +111,26 @@ fn a_keynode_that_vanished_is_an_io_error_and_what_was_written_waits_for_it() {
 }
 
 #[test]
+fn nobody_is_sent_back_twice_by_one_open() {
+    let tree = Tree::new();
+    let (fs, other, _told) = (&tree.fs, Caller { pid: 2, ..ME }, tree.fs.notices());
+    tree.put("a", b"one");
+    let first = ino(fs, "a").unwrap();
+    put_outside(&tree.on_disk(), "a", b"two");
+    fs.refresh().unwrap();
+    let second = ino(fs, "a").unwrap();
+    assert!(fs.is_outdated(first, ME) && fs.is_outdated(first, other));
+    // They look the name up anew, and before the one opens what it finds, that is outdated too.
+    assert!(!fs.is_outdated(second, other));
+    put_outside(&tree.on_disk(), "a", b"three");
+    fs.refresh().unwrap();
+    assert!(!fs.is_outdated(second, ME));
+    // With their next opens all begins anew.
+    assert!(fs.is_outdated(second, ME) && fs.is_outdated(second, other));
+    assert!(!fs.is_outdated(ino(fs, "a").unwrap(), ME) && fs.is_outdated(first, ME));
+}
+
+#[test]
 fn watchers_are_shown_the_old_inode_giving_way_to_the_new_one() {
     let tree = Tree::new();
     let (fs, a, notices) = (&tree.fs, Name::new(b"a").unwrap(), tree.fs.notices());
