@@ -5,6 +5,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -242,6 +243,47 @@ fn a_mount_that_answers_no_more_is_unmounted_by_force() {
     mount.signal(Signal::CONT);
     mount.wait();
     assert_eq!(bench.get("a"), "x");
+}
+
+#[test]
+fn what_cannot_be_saved_stays_mounted() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    mount.write("a", "x");
+    fs::set_permissions(mount.path("a"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::rename(bench.path("app.pk"), bench.path("aside")).unwrap();
+    for command in [&["umount", "m"][..], &["umount", "--lazy", "m"]] {
+        let output = bench.try_pkfs(command);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("it stays mounted"), "{said}");
+    }
+    assert_eq!(mount.read("a"), "x");
+    fs::rename(bench.path("aside"), bench.path("app.pk")).unwrap();
+    bench.pkfs(&["umount", "m"]);
+    mount.wait();
+    let line = String::from_utf8(bench.pkfs(&["ls", "-l", "app.pk", "a"])).unwrap();
+    assert!(line.contains("640"), "{line}");
+}
+
+/// Who starts it may have it inherit that children are not waited for.
+#[test]
+fn it_unmounts_where_children_are_ignored() {
+    if !can_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let mount = bench.mount(&[]);
+    let script =
+        "import os, signal, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nos.execv(sys.argv[1], sys.argv[1:])";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_pkfs"), "umount", "m"]);
+    bench.surround(&mut command);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    mount.wait();
 }
 
 /// Pages of a file that the kernel has in its cache.

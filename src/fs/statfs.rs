@@ -1,6 +1,7 @@
 //! statfs(2): the space is that of the file system which holds the keynode.
 
 use rustix::fs::statvfs;
+use rustix::io::Errno;
 
 use super::FileSystem;
 use crate::error::{Error, Result};
@@ -27,7 +28,11 @@ impl FileSystem {
     /// Whatever the file system that holds the keynode reports.
     pub fn statfs(&self) -> Result<Space> {
         let path = self.keynode.path();
-        let host = statvfs(path).map_err(|error| Error::io("look at the file system of", path, error.into()))?;
+        let host = statvfs(path).map_err(|error| {
+            // It would mean that the process of this mount is gone.
+            let error = if error == Errno::NOTCONN { Errno::IO } else { error };
+            Error::io("look at the file system of", path, error.into())
+        })?;
         let files = self.state.lock().snapshot.namespace().len() as u64;
         Ok(Space {
             fragment: host.f_frsize,

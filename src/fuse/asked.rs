@@ -15,11 +15,15 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// What statfs(2) says of a path, which asks a file system even where the kernel remembers attributes; `None` where nothing
-/// is said in time. A process of its own asks: nobody gets a process back that waits for an answer which never comes.
-///
+/// is said in time. A process of its own asks: nobody gets a process back that waits for an answer which never comes. Where
+/// there can be none, this one waits.
+pub(super) fn asked(path: &Path) -> Option<rustix::io::Result<()>> {
+    by_another(path).unwrap_or_else(|_| Some(rustix::fs::statfs(path).map(drop)))
+}
+
 /// # Errors
-/// The process cannot be made.
-pub(super) fn asked(path: &Path) -> io::Result<Option<rustix::io::Result<()>>> {
+/// The process cannot be made, or waited for.
+fn by_another(path: &Path) -> io::Result<Option<rustix::io::Result<()>>> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: what the child does is system calls alone, none of which needs a lock, until it ends.
     let child = match unsafe { libc::fork() } {
@@ -31,7 +35,7 @@ pub(super) fn asked(path: &Path) -> io::Result<Option<rustix::io::Result<()>>> {
     let process = pidfd_open(child, PidfdFlags::empty())?;
     if poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&PATIENCE))? == 0 {
         // It ends now or with the mount, and is the init process's to bury.
-        kill_process(child, Signal::KILL)?;
+        let _ = kill_process(child, Signal::KILL);
         return Ok(None);
     }
     let status = waitpid(Some(child), WaitOptions::empty())?.and_then(|(_, status)| status.exit_status());
@@ -51,7 +55,12 @@ unsafe fn ask(name: &CString) -> ! {
     // SAFETY: the descriptors are the child's own; should it stay, nobody waits for the end of what they lead to. The name
     // ends with a zero, and the answer has the room that it needs. Neither is used after the end.
     unsafe {
-        libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) != 0 {
+            // Before Linux 5.9.
+            for output in 0..=2 {
+                libc::close(output);
+            }
+        }
         let failed = libc::statfs(name.as_ptr(), answer.as_mut_ptr()) != 0;
         libc::_exit(if failed { *libc::__errno_location() } else { 0 })
     }

@@ -62,11 +62,12 @@ pub fn unmount(mount_point: &Path, how: Unmounting) -> Result<()> {
         // What is in use goes out of sight as well: nobody waits for those who use it.
         Unmounting::Forced => (UnmountFlags::FORCE | UnmountFlags::DETACH, &["-u", "-z"]),
     };
-    let server = match how {
-        Unmounting::Forced => None,
-        // A mount whose process is gone has nothing to save; who may not look, may not unmount either.
-        _ if answer(&path)?.is_err() => None,
-        _ => settle(&path)?,
+    let server = if how == Unmounting::Forced {
+        None
+    } else {
+        // Whatever it says: it answers, or nobody is there any more to do so.
+        let _ = answer(&path)?;
+        settle(&path)?
     };
     unmount_with(&path, flags, arguments)?;
     if let (Unmounting::Whole, Some(server)) = (how, server) {
@@ -91,9 +92,9 @@ pub fn clear_dead(mount_point: &Path) -> Result<()> {
 
 /// What a keynode's mount says when it is asked for anything.
 fn answer(path: &Path) -> Result<rustix::io::Result<()>> {
-    asked(path).map_err(|error| Error::io("ask", path, error))?.ok_or_else(|| {
+    asked(path).ok_or_else(|| {
         Error::new(Kind::Failed, format!("the mount on {} does not answer", path.display()))
-            .hint("`pkfs umount --force` takes it away without waiting")
+            .hint("try again, or take it away by `pkfs umount --force`, which saves nothing")
     })
 }
 
