@@ -5,8 +5,8 @@ use std::fmt;
 use sequoia_openpgp::cert::Cert;
 use sequoia_openpgp::cert::amalgamation::key::PrimaryKey;
 use sequoia_openpgp::crypto::{self, Password};
-use sequoia_openpgp::packet::key::SecretKeyMaterial;
-use sequoia_openpgp::packet::{PKESK, Packet};
+use sequoia_openpgp::packet::key::{Encrypted, KeyRole, SecretKeyMaterial, SecretParts};
+use sequoia_openpgp::packet::{Key, PKESK, Packet};
 
 use super::certificate::parse_one;
 use super::fingerprint::Fingerprint;
@@ -33,12 +33,13 @@ impl UserKey {
         Ok(Self { key })
     }
 
-    /// Whether a secret part of it is protected by a passphrase.
+    /// Whether a secret part of it is protected by a passphrase. A part that is not there, since it is on a card or kept
+    /// elsewhere, is not.
     pub fn is_protected(&self) -> bool {
-        self.key.keys().secret().any(|k| !k.key().has_unencrypted_secret())
+        self.key.keys().secret().any(|k| protection(k.key()).is_some())
     }
 
-    /// Removes the protection, in memory.
+    /// Removes the protection, in memory; parts that are not in the file stay away.
     ///
     /// # Errors
     ///
@@ -48,10 +49,9 @@ impl UserKey {
         let password = Password::from(passphrase);
         let wrong = |e| Error::new(Kind::Unlock, "wrong passphrase").because(e);
         let mut open = Vec::new();
-        for key in self.key.keys().secret().filter(|k| !k.key().has_unencrypted_secret()) {
-            if let Some(SecretKeyMaterial::Encrypted(secret)) = key.key().optional_secret()
-                && !secret.algo().is_supported()
-            {
+        for key in self.key.keys().secret() {
+            let Some(secret) = protection(key.key()) else { continue };
+            if !secret.algo().is_supported() {
                 let what = format!("the key is protected with {}, which is out of use", secret.algo());
                 return Err(Error::new(Kind::Unlock, what)
                     .hint("`gpg --import` it and export it again, which protects it with AES"));
@@ -92,6 +92,14 @@ impl UserKey {
         let mut keys = self.key.keys().unencrypted_secret();
         let key = keys.find(|k| recipient.aliases(k.key().key_handle()))?.key().clone();
         open_session_key(&key.into_keypair().ok()?, packet)
+    }
+}
+
+/// What protects a part. What stands for one that is not in the file is of a kind that nobody opens.
+fn protection<R: KeyRole>(part: &Key<SecretParts, R>) -> Option<&Encrypted> {
+    match part.secret() {
+        SecretKeyMaterial::Encrypted(secret) if secret.s2k().is_supported() => Some(secret),
+        _ => None,
     }
 }
 

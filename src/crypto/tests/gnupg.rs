@@ -190,6 +190,12 @@ fn slots_for_a_protected_key_of_gpg() {
     assert!(!key.is_protected());
     assert_eq!(slot::open_with_key(&slot, &key).unwrap().fingerprint(), node.fingerprint());
     assert_eq!(key.as_node_key().unwrap_err().kind(), Kind::Unlock);
+
+    // The primary key is kept elsewhere; what opens is the subkey.
+    let exported = gpg.ok(&["--passphrase", "hers", "--export-secret-subkeys", "ada@example.org"]);
+    let mut key = UserKey::parse(&exported).unwrap();
+    key.unprotect(b"hers").unwrap();
+    assert_eq!(slot::open_with_key(&slot, &key).unwrap().fingerprint(), node.fingerprint());
 }
 
 #[test]
