@@ -185,7 +185,8 @@ impl Keynode {
             archive.sync()?;
             memory.advance(&node, remembered.as_ref(), &snapshot.log);
         } else if lacks.is_none() && archive.references(INBOX_PREFIX).is_empty() {
-            // A commit that is remembered is on disk, and with it all before it; only an inbox could follow.
+            // A commit that is remembered is on disk, and with it all before it; only an inbox could follow. (Not so of a
+            // copy that was made just now: that is all on disk with what is appended.)
             archive.set_synced();
         }
         if memory.node_at(&path).as_ref() != Some(&node) {

@@ -18,13 +18,6 @@ use crate::crypto::{Fingerprint, sha256};
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 
-/// When an entry must be on disk: a pin at once; how far a log went when the system likes, for an older one is only weaker.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Durability {
-    Synced,
-    Later,
-}
-
 /// How long an entry may get before it begins anew, in bytes.
 const LONGEST: u64 = 16 << 10;
 
@@ -67,7 +60,7 @@ impl Memory {
     /// Pins a path to a node.
     pub fn pin(&self, path: &Path, node: &Fingerprint) {
         let text = [node.to_string().as_bytes(), b"\n", path.as_os_str().as_bytes(), b"\n"].concat();
-        self.write(&path_entry(path), &text, Durability::Synced);
+        self.write(&path_entry(path), &text);
     }
 
     /// The last commit of this node's log that was known to be on disk.
@@ -79,7 +72,7 @@ impl Memory {
     pub fn remember(&self, node: &Fingerprint, commit: &CommitRef) {
         let entry = node_entry(node);
         if !self.add(&entry, &format!("{commit}\n")) {
-            self.write(&entry, format!("{commit}\n").as_bytes(), Durability::Later);
+            self.write(&entry, format!("{commit}\n").as_bytes());
         }
     }
 
@@ -108,7 +101,10 @@ impl Memory {
         let path = self.directory.as_ref()?.join(entry);
         match fs::read(&path) {
             Ok(bytes) if bytes.len() < 1 << 16 => Some(String::from_utf8_lossy(&bytes).into_owned()),
-            Ok(_) => None,
+            Ok(_) => {
+                warn!("{} has become too long and counts for nothing", path.display());
+                None
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
                 warn!("{}", Error::io("read", &path, error));
@@ -117,17 +113,22 @@ impl Memory {
         }
     }
 
-    /// Adds a line to an entry; whether that was done. It costs a tenth of replacing the file, which the file system
-    /// begins to write to the disk at once.
+    /// Adds a line to an entry; whether that was done. It is on disk when the system likes, for an older one is only
+    /// weaker: that costs a tenth of replacing the file, which the file system begins to write to the disk at once.
     fn add(&self, entry: &str, line: &str) -> bool {
         let Some(directory) = &self.directory else { return false };
-        let Ok(mut file) = fs::OpenOptions::new().append(true).open(directory.join(entry)) else { return false };
+        let Ok(mut file) =
+            fs::OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(directory.join(entry))
+        else {
+            return false;
+        };
         // What stands there may be the beginning of a line that somebody did not get to write.
         let fits = file.metadata().is_ok_and(|metadata| metadata.len() < LONGEST);
         fits && file.write_all(format!("\n{line}").as_bytes()).is_ok()
     }
 
-    fn write(&self, entry: &str, text: &[u8], durability: Durability) {
+    /// Replaces an entry, and has it on disk.
+    fn write(&self, entry: &str, text: &[u8]) {
         let Some(directory) = &self.directory else {
             warn!("what was seen of this keynode cannot be remembered: neither XDG_STATE_HOME nor HOME is set");
             return;
@@ -140,9 +141,7 @@ impl Memory {
             let _ = fs::remove_file(&temporary);
             let mut file = new_file(&temporary)?;
             file.write_all(text)?;
-            if durability == Durability::Synced {
-                file.sync_all()?;
-            }
+            file.sync_all()?;
             fs::rename(&temporary, &path)
         });
         if let Err(error) = written {
