@@ -81,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Parses, does, tells what went wrong; the exit status.
 fn execute(arguments: Vec<OsString>) -> u8 {
-    // Making the help of all commands would take a third of the time to start.
+    // The help of all commands is made only where it, or what is wrong, is to be told.
     let cli = Cli::try_parse_from(&arguments);
     let cli = match cli.or_else(|_| Cli::from_arg_matches(&parser().try_get_matches_from(arguments)?)) {
         Ok(cli) => cli,

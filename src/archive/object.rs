@@ -93,8 +93,8 @@ pub(super) fn loose_limit(size: u64) -> u64 {
     (64 << 10) + MAX_OBJECT.min(size.saturating_mul(64))
 }
 
-/// A loose object that is smaller, in bytes, would seldom take fewer of the archive's blocks if it were compressed; making
-/// ready for that takes longer than signing it.
+/// A loose object that is smaller, in bytes, would seldom take fewer of the archive's blocks if it were compressed, and what
+/// that needs is large beside it.
 const SMALL: usize = 1024;
 
 /// The bytes of a loose object's file.

@@ -33,11 +33,11 @@ const NO_MODULES: &str = "/dev/null";
 /// The `OpenPGP` library takes its buffers in pages: most messages are smaller than one, and a buffer of its usual size,
 /// which has to be cleared before and after, takes longer than what it is for.
 ///
-/// OpenSSL, with which it begins here, loads no module: what modules have is algorithms of the past, for half a millisecond
-/// of each command, and where they are an environment may say. Nobody loses a key by that: see
+/// OpenSSL, which begins here, loads none of its modules. They have algorithms of the past, take half a millisecond of each
+/// command, and are looked for where the environment says. A key that needs one is told so:
 /// [`UserKey::unprotect`](super::UserKey::unprotect).
 ///
-/// Its errors, many of which are expected and seen by nobody, carry no backtraces: with `RUST_BACKTRACE` set, as it is in
+/// Errors of the `OpenPGP` library, many of which are expected and seen by nobody, carry no backtraces: with `RUST_BACKTRACE` set, as it is in
 /// many containers, to record them would take longer than to decrypt a secret. Those of panics stay, and
 /// `RUST_LIB_BACKTRACE` has the last word.
 ///

@@ -5,7 +5,7 @@
 //! counts. State that cannot be written is a warning, never a failure.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ use crate::time::Timestamp;
 
 /// How long an entry may get before it begins anew, in bytes.
 const LONGEST: u64 = 16 << 10;
+/// What is read of an entry at most, in bytes.
+const MOST: u64 = 64 << 10;
 
 /// How many entries this process has written.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -70,9 +72,9 @@ impl Memory {
 
     /// Remembers how far a node's log went.
     pub fn remember(&self, node: &Fingerprint, commit: &CommitRef) {
-        let entry = node_entry(node);
-        if !self.add(&entry, &format!("{commit}\n")) {
-            self.write(&entry, format!("{commit}\n").as_bytes());
+        let (entry, line) = (node_entry(node), format!("{commit}\n"));
+        if !self.add(&entry, &line) {
+            self.write(&entry, line.as_bytes());
         }
     }
 
@@ -99,8 +101,9 @@ impl Memory {
 
     fn read(&self, entry: &str) -> Option<String> {
         let path = self.directory.as_ref()?.join(entry);
-        match fs::read(&path) {
-            Ok(bytes) if bytes.len() < 1 << 16 => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        let mut bytes = Vec::new();
+        match fs::File::open(&path).and_then(|file| file.take(MOST).read_to_end(&mut bytes)) {
+            Ok(length) if (length as u64) < MOST => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Ok(_) => {
                 warn!("{} has become too long and counts for nothing", path.display());
                 None

@@ -12,8 +12,8 @@ use crate::work::{Files, Start, Work};
 const MORE: usize = 5;
 const SHORTER: u32 = 3;
 
-/// After so many rounds of what is warm all are mounted anew: where in memory the kernel happens to keep what belongs to a
-/// mount makes up to a tenth, for as long as it stands.
+/// After so many rounds of what is warm all are mounted anew, so that what is particular to one mount, such as where the
+/// kernel keeps its names and pages, decides for none.
 pub const STANDS: usize = 3;
 
 /// How long and how often.
