@@ -15,6 +15,7 @@ mod report;
 mod rounds;
 mod tool;
 mod tree;
+mod trips;
 mod work;
 
 use std::path::Path;
@@ -68,9 +69,10 @@ fn compare(mut plan: Plan, picture: &Path, effort: Effort) -> Outcome {
     print!("{}", goals::ratios(&plan.peers, &rates));
     std::fs::write(picture, plot::reads(&plan.peers, &rates))?;
     plan.peers.iter_mut().try_for_each(peer::Peer::unmount)?;
+    print!("{}", goals::asking(&plan.peers, &rates, &trips::measure(effort)?));
     if let Some((file, key)) = &plan.keynode {
         print!("{}", report::parts(&plan.peers, &rates, &parts::measure(file, key)?, parts::seal_large()?));
-        print!("{}", goals::deciding(&plan.peers, &rates, &deciding::measure(file, key, effort)?));
+        print!("{}", goals::deciding(&deciding::measure(file, key, effort)?));
     }
     eprintln!("single secrets …");
     let seconds = tool::measure(&plan.tools, effort.rounds * 3)?;

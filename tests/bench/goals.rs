@@ -5,6 +5,8 @@ use std::fmt::Write;
 use crate::peer::Peer;
 use crate::plan::{Kind, Tool};
 use crate::rounds::Rates;
+use crate::tree::PER_DIRECTORY;
+use crate::trips::Trip;
 use crate::work::Work;
 
 /// Which way of mounting pkfs, which work, beside what, and the ratio that is wanted; `None`: to be stated.
@@ -12,7 +14,7 @@ type Goal = (&'static str, Work, &'static str, Option<f64>);
 
 const READ_ONLY: &str = "pkfs ro";
 const READ_WRITE: &str = "pkfs rw";
-/// Read-only with rules, for a user who is given all of it.
+/// Read-write with rules, for a user who is given all of it; without them it is [`READ_WRITE`].
 const RULES: &str = "pkfs rules";
 /// The same keynode by `--view`, and below `.views`.
 const VIEW: &str = "pkfs view";
@@ -40,8 +42,8 @@ const GOALS: [Goal; 28] = [
     (READ_WRITE, Work::Write, "gocryptfs", None),
     (READ_WRITE, Work::Write, "ext4", None),
     (READ_WRITE, Work::Write, "tmpfs", None),
-    (RULES, Work::Read, READ_ONLY, Some(0.6)),
-    (RULES, Work::Read, READ_WRITE, None),
+    (RULES, Work::Read, READ_WRITE, Some(0.6)),
+    (RULES, Work::Read, READ_ONLY, None),
     (RULES, Work::Read, "gocryptfs", Some(4.0)),
     (VIEW, Work::Read, READ_ONLY, None),
     (VIEW, Work::FirstRead, READ_ONLY, None),
@@ -82,8 +84,8 @@ pub fn ratios(peers: &[Peer], rates: &Rates) -> String {
     text
 }
 
-/// What deciding takes, for a caller that was met before, and what comes of it through the mount.
-pub fn deciding(peers: &[Peer], rates: &Rates, decisions: &[(&str, f64)]) -> String {
+/// What deciding takes, for a caller that was met before.
+pub fn deciding(decisions: &[(&str, f64)]) -> String {
     let mut text = String::from(
         "\n## Deciding\n\nOn a mount with rules each open is decided. For a caller that was met before that takes, without a mount:\n\n\
          | rule | µs | goal |\n|---|---:|---:|\n",
@@ -92,18 +94,36 @@ pub fn deciding(peers: &[Peer], rates: &Rates, decisions: &[(&str, f64)]) -> Str
         let verdict = if *seconds < DECISION { "reached" } else { "missed" };
         let _ = writeln!(text, "| {rule} | {:.2} | less than {:.0} {verdict} |", seconds * 1e6, DECISION * 1e6);
     }
-    let time = |name: &str| {
+    text
+}
+
+/// Where the kernel asks pkfs, what that takes beside the read-only mount, of which it asks nothing.
+pub fn asking(peers: &[Peer], rates: &Rates, trip: &Trip) -> String {
+    let mut text = String::from("\n## Asking\n\n");
+    let _ = writeln!(
+        text,
+        "What is warm takes as long as the kernel asks. A byte through a pipe to another thread and back takes {:.1} µs here, \
+         {:.1} with both on one processor: the rest is waking the other processor, which nothing in a file system's reach \
+         avoids.\n\n\
+         | work | on | questions | µs more than {READ_ONLY} | each |\n|---|---|---|---:|---:|",
+        trip.free * 1e6,
+        trip.together * 1e6
+    );
+    let time = |name: &str, work| {
         let peer = peers.iter().position(|peer| peer.name == name)?;
-        Some(1e6 / rates.median(Work::Read, peer)?)
+        Some(1e6 / rates.median(work, peer)?)
     };
-    if let (Some(rules), Some(unasked), Some(asked)) = (time(RULES), time(READ_ONLY), time(READ_WRITE)) {
-        let _ = writeln!(
-            text,
-            "\nA warm open, read and close with rules takes {:.1} µs more than on {READ_ONLY}, of which the kernel asks \
-             nothing, and {:.1} µs more than on {READ_WRITE}, which is asked of each open.",
-            rules - unasked,
-            rules - asked
-        );
+    // A directory and what is in it.
+    let listed = (PER_DIRECTORY + 1) as f64;
+    for (name, work, times, questions, asked) in [
+        (READ_WRITE, Work::Read, 1.0, 1.0, "open"),
+        (RULES, Work::Read, 1.0, 2.0, "lookup of the directory, open"),
+        (READ_WRITE, Work::List, listed, 1.0, "opendir, once a directory"),
+    ] {
+        if let (Some(ours), Some(unasked)) = (time(name, work), time(READ_ONLY, work)) {
+            let more = (ours - unasked) * times;
+            let _ = writeln!(text, "| {} | {name} | {asked} | {more:.1} | {:.1} |", work.title(), more / questions);
+        }
     }
     text
 }
