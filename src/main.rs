@@ -9,7 +9,6 @@ use std::process::ExitCode;
 static ALLOCATOR: pkfs::crypto::memory::WipingAllocator = pkfs::crypto::memory::WipingAllocator;
 
 fn main() -> ExitCode {
-    pkfs::crypto::memory::keep_some_freed_memory();
     pkfs::crypto::process::harden_process();
     // SAFETY: no thread has been started yet.
     #[allow(unsafe_code)]

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -98,6 +98,8 @@ fn errors_are_the_ones_that_programs_expect() {
     mount.write("d/a", "x");
     assert_eq!(errno(fs::remove_dir(mount.path("d"))), libc::ENOTEMPTY);
     assert_eq!(errno(File::create_new(mount.path("a"))), libc::EEXIST);
+    let unnamed = OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(mount.path("d"));
+    assert_eq!(errno(unnamed), libc::EOPNOTSUPP);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod allocator;
 mod block;
 pub(super) mod holes;
 
-pub use allocator::{WipingAllocator, keep_some_freed_memory};
+pub use allocator::WipingAllocator;
 use std::cmp::Ordering;
 use std::fmt;
 use std::io;
