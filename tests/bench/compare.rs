@@ -25,6 +25,10 @@ use std::time::Duration;
 use plan::Plan;
 use rounds::Effort;
 
+/// What is taken apart here costs as much as in the program.
+#[global_allocator]
+static ALLOCATOR: pkfs::crypto::memory::WipingAllocator = pkfs::crypto::memory::WipingAllocator;
+
 /// Done, or why not.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
