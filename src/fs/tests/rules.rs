@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::node::{Condition, ItemPath, Rule, Share, ShareChange, Shares};
+use crate::node::{Condition, ItemPath, Name, Rule, Share, ShareChange, Shares};
 
 const WEB: Caller = Caller { uid: 61_001, gid: 61_001, pid: 0 };
 
@@ -58,4 +58,30 @@ fn an_open_directory_lists_what_was_given_when_it_was_opened() {
     let admit = |name| tree.fs.admit(WEB, ino(&tree.fs, name).unwrap(), None, Want::Read);
     assert!(admit("web").is_ok());
     assert_eq!(kind(admit("private")), Kind::NotFound);
+}
+
+#[test]
+fn the_past_of_a_share_is_listed_as_it_was_last_looked_up() {
+    let tree = Tree::new();
+    tree.put("a", b"x");
+    tree.put("b", b"x");
+    set(&tree.keynode, &[("web", share("a", None))]);
+    let fs = FileSystem::of_share(tree.keynode.clone(), Options::default(), "web".parse().unwrap()).unwrap();
+    let date = tree.keynode.snapshot().date();
+    while crate::time::Timestamp::now().seconds <= date.seconds {
+        std::thread::yield_now();
+    }
+    let path = format!(".versions/@{}", date.to_rfc3339());
+    let names = |directory| {
+        let listed = fs.list(directory, HandleId::NONE, true).unwrap();
+        listed.after(0).iter().map(|(_, entry)| entry.name.clone()).collect::<Vec<_>>()
+    };
+    let then = ino(&fs, &path).unwrap();
+    assert_eq!(names(then), [Name::new(b"a").unwrap()]);
+    set(&tree.keynode, &[("web", share("b", None))]);
+    fs.refresh().unwrap();
+    // As the kernel does for somebody who looked it up just before.
+    names(then);
+    assert_eq!(ino(&fs, &path).unwrap(), then);
+    assert_eq!(names(then), [Name::new(b"b").unwrap()]);
 }
