@@ -103,8 +103,7 @@ pub fn asking(peers: &[Peer], rates: &Rates, trip: &Trip) -> String {
     let _ = writeln!(
         text,
         "What is warm takes as long as the kernel asks. A byte through a pipe to another thread and back takes {:.1} µs here, \
-         {:.1} with both on one processor: the rest is waking the other processor, which nothing in a file system's reach \
-         avoids.\n\n\
+         {:.1} with both on one processor: the rest is waking another processor.\n\n\
          | work | on | questions | µs more than {READ_ONLY} | each |\n|---|---|---|---:|---:|",
         trip.free * 1e6,
         trip.together * 1e6
