@@ -38,7 +38,7 @@ enum What {
     Log(Arc<Locked>),
     /// A name in a listing, not looked at any closer.
     Listed(FileKind),
-    /// An item of an earlier snapshot.
+    /// An item of an earlier snapshot, whole: what this tree shows of it depends on the present.
     Then { snapshot: Arc<Snapshot>, id: ItemId },
 }
 
@@ -173,11 +173,21 @@ impl FileSystem {
         match &directory.what {
             What::Path { path, secret } => self.child_of_path(path, *secret, name),
             What::Then { snapshot, id } => {
-                let child = snapshot.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
+                let shown = self.shown_now(directory, snapshot, *id)?;
+                let child = shown.namespace().child(*id, name.as_bytes()).ok_or_else(nothing)?.id;
                 self.then("", snapshot.clone(), child, directory.path.join(name.clone()))
             }
             What::Version { .. } | What::Log(_) | What::Listed(_) => Err(not_a_directory()),
         }
+    }
+
+    /// An earlier snapshot as far as this tree shows it now, if it shows this directory of it: a share may have changed since
+    /// somebody got there.
+    fn shown_now(&self, directory: &Place, snapshot: &Arc<Snapshot>, id: ItemId) -> Result<Arc<Snapshot>> {
+        let present = self.state.lock().snapshot.clone();
+        let shown = self.shown(snapshot, &present);
+        // What is not covered has no name; by its id it would still be found.
+        if shown.namespace().resolve(&directory.path)?.id == id { Ok(shown) } else { Err(nothing()) }
     }
 
     fn child_of_path(&self, path: &ItemPath, secret: Option<ItemId>, name: &Name) -> Result<Place> {
@@ -186,13 +196,12 @@ impl FileSystem {
             && let Some(date) = text.strip_prefix('@')
         {
             let when = Timestamp::parse_span_end(date).map_err(|_| nothing())?;
-            let present = self.keynode.snapshot();
-            let then = self.shown(&self.keynode.snapshot_at(when)?, &present);
-            return self.then(date, then, ItemId::ROOT, ItemPath::root());
+            return self.then(date, self.keynode.snapshot_at(when)?, ItemId::ROOT, ItemPath::root());
         }
         let snapshot = self.state.lock().snapshot.clone();
         let namespace = snapshot.namespace();
         if let Some(id) = secret {
+            still_has(namespace, path, id)?;
             if text == "log" {
                 return self.log_place(&snapshot, id, path);
             }
@@ -223,6 +232,7 @@ impl FileSystem {
                 let snapshot = self.state.lock().snapshot.clone();
                 let namespace = snapshot.namespace();
                 if let Some(id) = secret {
+                    still_has(namespace, path, *id)?;
                     for version in self.keynode.versions(&snapshot, *id)? {
                         names.insert(version.number.to_string().into(), FileKind::Regular);
                     }
@@ -242,15 +252,17 @@ impl FileSystem {
                     }
                 }
             }
-            What::Then { snapshot, id } => match snapshot.namespace().item(*id).map(|item| &item.content) {
-                Some(Content::Directory(children)) => {
-                    for (name, id) in children {
-                        let item = snapshot.namespace().item(*id).ok_or_else(nothing)?;
-                        names.insert(name.as_bytes().to_vec(), kind_of(&item.content));
+            What::Then { snapshot, id } => {
+                match self.shown_now(directory, snapshot, *id)?.namespace().item(*id).map(|item| &item.content) {
+                    Some(Content::Directory(children)) => {
+                        for (name, id) in children {
+                            let item = snapshot.namespace().item(*id).ok_or_else(nothing)?;
+                            names.insert(name.as_bytes().to_vec(), kind_of(&item.content));
+                        }
                     }
+                    _ => return Err(not_a_directory()),
                 }
-                _ => return Err(not_a_directory()),
-            },
+            }
             What::Version { .. } | What::Log(_) | What::Listed(_) => return Err(not_a_directory()),
         }
         let state = self.state.lock();
@@ -357,6 +369,11 @@ fn path_place(namespace: &Namespace, path: ItemPath, secret: Option<ItemId>) -> 
         None => format!("/{path}"),
     };
     Some(Place { key, path: path.clone(), what: What::Path { path, secret }, attributes, size: 0 })
+}
+
+/// Whether a secret has or had this path, as far as a namespace shows it: its id alone would find more.
+fn still_has(namespace: &Namespace, path: &ItemPath, id: ItemId) -> Result<()> {
+    if secrets_of(namespace, path).contains(&id) { Ok(()) } else { Err(nothing()) }
 }
 
 /// The secrets that have or had a path: the present one, then earlier ones, newest first.

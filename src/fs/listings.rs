@@ -77,10 +77,7 @@ impl FileSystem {
         if handle != HandleId::NONE {
             return Ok(Listed { listing: self.readdir(handle, rewind)?, commit });
         }
-        // What it is now is not what it was before: a directory of the past may have been looked up while others changed a
-        // share, and listed before it was looked up anew.
-        if !rewind
-            && let Some((of, listing)) = self.state.lock().listings.newest.get(&ino)
+        if let Some((of, listing)) = self.state.lock().listings.newest.get(&ino)
             && *of == commit
         {
             return Ok(Listed { listing: listing.clone(), commit });

@@ -61,10 +61,11 @@ fn an_open_directory_lists_what_was_given_when_it_was_opened() {
 }
 
 #[test]
-fn the_past_of_a_share_is_listed_as_it_was_last_looked_up() {
+fn the_past_of_a_share_is_what_it_covers_now() {
     let tree = Tree::new();
     tree.put("a", b"x");
-    tree.put("b", b"x");
+    tree.mkdir("b");
+    tree.put("b/b", b"x");
     set(&tree.keynode, &[("web", share("a", None))]);
     let fs = FileSystem::of_share(tree.keynode.clone(), Options::default(), "web".parse().unwrap()).unwrap();
     let date = tree.keynode.snapshot().date();
@@ -80,8 +81,19 @@ fn the_past_of_a_share_is_listed_as_it_was_last_looked_up() {
     assert_eq!(names(then), [Name::new(b"a").unwrap()]);
     set(&tree.keynode, &[("web", share("b", None))]);
     fs.refresh().unwrap();
-    // As the kernel does for somebody who looked it up just before.
-    names(then);
-    assert_eq!(ino(&fs, &path).unwrap(), then);
+    // By whoever is there already, too.
     assert_eq!(names(then), [Name::new(b"b").unwrap()]);
+    assert_eq!(fs.lookup(then, b"a").unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(ino(&fs, &path).unwrap(), then);
+    let deep = [(format!("{path}/b"), "b"), (".versions/b/b".to_owned(), "1")];
+    let deep = deep.map(|(directory, file)| (ino(&fs, &directory).unwrap(), file));
+    for (directory, file) in deep {
+        fs.lookup(directory, file.as_bytes()).unwrap();
+    }
+    set(&tree.keynode, &[("web", share("a", None))]);
+    fs.refresh().unwrap();
+    for (directory, file) in deep {
+        assert_eq!(fs.lookup(directory, file.as_bytes()).unwrap_err().kind(), Kind::NotFound);
+        assert!(fs.list(directory, HandleId::NONE, true).is_err());
+    }
 }
