@@ -194,11 +194,12 @@ impl State {
             pending.queued = false;
             let (old, new) = (pending.old, pending.new);
             // A name that was changed here meanwhile is one that everybody has heard of.
-            if present != new || old == new {
+            let deferred = pending.deferred;
+            if present != new || old == new || !self.may_tell(spot.0) || self.is_out_of_earshot(old) {
                 self.heard(&spot);
                 continue;
             }
-            if !pending.deferred && self.is_moving(old) {
+            if !deferred && self.is_moving(old) {
                 if let Some(pending) = self.turn.pending.get_mut(&spot) {
                     (pending.deferred, pending.queued) = (true, true);
                 }
@@ -230,7 +231,8 @@ impl State {
             return None;
         };
         let id = self.child(directory, name)?;
-        let seen = self.turn.seen.get(&ino).and_then(|spots| spots.iter().find(|other| *other != spot));
+        let spots = self.turn.seen.get(&ino);
+        let seen = spots.and_then(|spots| spots.iter().find(|other| *other != spot && self.may_tell(other.0)));
         if let Some(from) = seen {
             let exchange = old.is_some() && self.turn.pending.get(from).is_some_and(|other| other.new == old);
             if exchange {
@@ -265,16 +267,31 @@ impl State {
         Some(Event { directory, name: spot.1.clone(), act })
     }
 
+    /// Whether all who can watch a directory may know the names in it: whoever watches hears them.
+    fn may_tell(&self, directory: Ino) -> bool {
+        let seen = || self.seen(directory);
+        self.views.is_none() || !seen().is_root && seen().sight.is_uniform()
+    }
+
+    /// Whether an inode is where nothing is told: to have it go from elsewhere would be its end in the kernel.
+    fn is_out_of_earshot(&self, ino: Option<Ino>) -> bool {
+        self.places_of(ino).any(|(directory, _)| !self.may_tell(directory))
+    }
+
     /// Whether an inode is to leave its place for another one: it must, before something else takes that.
     fn is_moving(&self, ino: Option<Ino>) -> bool {
-        let Some(Node::Item(id)) = ino.and_then(|ino| self.inodes.get(ino).ok()).map(|inode| &inode.node) else {
-            return false;
+        self.places_of(ino).any(|spot| self.turn.pending.get(&spot).is_some_and(|pending| pending.new == ino))
+    }
+
+    /// The names of an inode.
+    fn places_of(&self, ino: Option<Ino>) -> impl Iterator<Item = Spot> {
+        let id = match ino.and_then(|ino| self.inodes.get(ino).ok()).map(|inode| &inode.node) {
+            Some(Node::Item(id)) => Some(*id),
+            _ => None,
         };
-        let names = self.item(*id).map(|item| item.names().map(|(parent, name)| (parent, name.clone())));
-        names.into_iter().flatten().any(|(parent, name)| {
-            let spot = (self.inodes.number_of(parent), name);
-            self.turn.pending.get(&spot).is_some_and(|pending| pending.new == ino)
-        })
+        let item = id.and_then(|id| self.item(id).ok());
+        let names = item.map(|item| item.names().map(|(parent, name)| (self.inodes.number_of(parent), name.clone())));
+        names.into_iter().flatten()
     }
 
     /// Those who watch have been shown this.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::callers::{DENIED, TWO, WEB, output};
+use crate::callers::{DENIED, TWO, WEB, command, output, python};
 use crate::oracle::content;
 use crate::place::{Place, can};
 use crate::support::eventually;
@@ -196,4 +196,59 @@ fn a_descriptor_that_was_handed_on_truncates_as_it_writes() {
     let path = mount.path("private/one");
     assert_eq!(output(DENIED, &["truncate", "-s", "1", path.to_str().unwrap()]), None);
     assert_eq!(mount.read("private/one"), "XY");
+}
+
+/// Watches directories of the mount, and says all names that it hears before that of the last one.
+const WATCH: &str = "import ctypes, os, struct, sys
+libc = ctypes.CDLL(None)
+watch = libc.inotify_init1(0)
+for path in sys.argv[2:]:
+    assert libc.inotify_add_watch(watch, path.encode(), 0xfc6) > 0, path
+print('ready', flush=True)
+names = []
+while sys.argv[1] not in names:
+    events = os.read(watch, 65536)
+    while events:
+        length = struct.unpack_from('iIII', events)[3]
+        names.append(events[16:16 + length].rstrip(b'\\0').decode())
+        events = events[16 + length:]
+print(*names, flush=True)
+";
+
+#[test]
+fn who_watches_hears_of_changes_from_outside_what_all_may_know_who_can() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    // All who see `web` see all of it; of the others, each sees another part.
+    let watched = ["", "db", "common", "web"].map(|path| mount.path(path).to_str().unwrap().to_owned());
+    let interpreter = python();
+    let mut words = vec![interpreter.to_str().unwrap(), "-c", WATCH, "last"];
+    words.extend(watched.iter().map(String::as_str));
+    let mut watcher = command(WEB, &words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    for change in [
+        ["mv", "app.pk", "private/one", "db/unheard"],
+        ["mv", "app.pk", "private", "unheard"],
+        ["mv", "app.pk", "common/two", "unheard-too"],
+        ["mv", "app.pk", "web/sub", "unseen"],
+        ["mv", "app.pk", "web/one", "web/moved"],
+        ["mv", "app.pk", "unseen", "web/again"],
+        ["mv", "app.pk", "web/link", "web/last"],
+    ] {
+        place.bench.pkfs(&change);
+    }
+    let heard = lines.next().unwrap().unwrap();
+    watcher.wait().unwrap();
+    let names = heard.split(' ').filter(|name| !name.is_empty() && !name.starts_with(".new-"));
+    assert_eq!(names.collect::<Vec<_>>(), ["one", "moved", "again", "link", "last"]);
+    for path in ["web/again/deep", "unheard/sub/y"] {
+        assert!(fs::read_to_string(mount.path(path)).unwrap().starts_with("v:"), "{path}");
+    }
+    assert_eq!(output(DENIED, &["ls", "-A", mount.path("").to_str().unwrap()]).unwrap(), "");
+    let seen = output(WEB, &["ls", mount.path("web").to_str().unwrap()]).unwrap();
+    assert_eq!(seen, "again\nlast\nmoved\n");
 }

@@ -137,12 +137,13 @@ anew. Conditions of one rule must all hold; rules add up. What a rule is worth:
                                   user can trace each other and share what any of them may see. Root can become anybody.
   --cgroup, --unit, --container   holds where processes cannot leave their cgroup: not against root, nor where cgroups
                                   are delegated to the user. Not seen of processes in a pid namespace of elsewhere.
-  --exe, --sha256                 weak: whoever may run the program can preload a library into it, trace it, or have an
-                                  interpreter do as told. Against accidents, not against attackers of the same user.
+  --exe, --sha256                 weak: whoever may run the program can preload a library into it (LD_PRELOAD), trace it, or
+                                  have an interpreter do as told. Against accidents, not against attackers of the same user.
 
 A path that is shared alone out of a directory that others see too: who guesses its name may learn that it is there, and
-its size, never its content; who watches the directory (inotify) hears its name when somebody uses it. So it is with the
-names in the top directory. Share whole directories where that matters.
+its size, never its content (O_PATH, statx); who watches the directory (inotify) hears its name when somebody opens or
+changes it through the mount, and hears nothing there of what changes outside. So it is with the names in the top directory.
+Share whole directories where that matters.
 
 After a rule is taken away or ends, a process that stands in a directory of the share may still see attributes there
 that the kernel remembers; it opens and lists nothing.
