@@ -156,7 +156,7 @@ pub struct FileSystem {
     rules: Option<Rules>,
     callers: Arc<Callers>,
     audit: Option<Arc<Audit>>,
-    alerts: Option<Alerts>,
+    alerts: Option<Arc<Alerts>>,
 }
 
 impl FileSystem {
@@ -181,6 +181,7 @@ impl FileSystem {
         let mut new = Self::of(whole.keynode.clone(), options, whole.contents.clone(), Some(share), tree);
         new.notices = Notices::beside(&whole.notices);
         new.audit.clone_from(&whole.audit);
+        new.alerts.clone_from(&whole.alerts);
         new.callers = whole.callers.clone();
         new
     }

@@ -5,7 +5,7 @@
 //! content differs between callers is a *gate*: its attributes are never kept, the kernel asks for them with the
 //! credentials of whoever walks through, and the answer goes to that caller alone. Opening is always decided.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
 
 use log::{info, warn};
@@ -36,6 +36,20 @@ pub enum Want {
     Write,
     /// To change what the request's name in this directory leads to.
     Change,
+    /// To make a file of the request's name in this directory, and to open it.
+    Create,
+}
+
+impl Want {
+    /// Whether a file is opened.
+    const fn opens(self) -> bool {
+        matches!(self, Self::Read | Self::Write | Self::Create)
+    }
+
+    /// Whether it is about the request's name rather than about the inode.
+    const fn is_of_name(self) -> bool {
+        matches!(self, Self::Change | Self::Create)
+    }
 }
 
 /// Rules in force; the state has what they are.
@@ -95,8 +109,8 @@ impl FileSystem {
     /// Decides a request of a caller about an inode, or a name in it, and records it where that is wanted.
     ///
     /// # Errors
-    /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed. `Failed`: it could not be
-    /// recorded.
+    /// `NotFound`: it is not there for this caller. `ReadOnly`: it is, but not to be changed. `Failed`: it may be opened,
+    /// but that could not be recorded.
     pub fn admit(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<()> {
         let mounter = self.rules.as_ref().is_some_and(|rules| rules.is_mounter(caller));
         let unwatched = self.audit.is_none() && self.alerts.is_none();
@@ -107,18 +121,15 @@ impl FileSystem {
     }
 
     fn decide(&self, caller: Caller, ino: Ino, name: Option<&[u8]>, want: Want) -> Result<Asker<'_>> {
+        let below = if want.is_of_name() { name.map(Name::new).transpose()? } else { None };
         let (asker, seen, changed) = {
             let state = self.state.lock();
             let seen = state.seen(ino);
-            let changed = match (want, name) {
-                (Want::Write, _) => Some(seen.sight),
-                (Want::Change, Some(name)) => Some(state.sight_below(ino, &Name::new(name)?)),
-                _ => None,
-            };
+            let below = below.as_ref().map(|name| state.sight_below(state.views.as_deref(), ino, name));
+            let changed = if want == Want::Write { Some(seen.sight) } else { below };
             (self.asker(caller, &state), seen, changed)
         };
-        let opens = matches!(want, Want::Read | Want::Write);
-        if opens && self.audit.is_some() {
+        if want.opens() && self.audit.is_some() {
             // All of them are recorded, and asked once.
             asker.rules();
         }
@@ -130,9 +141,20 @@ impl FileSystem {
             }
             _ => Ok(()),
         };
-        if opens || decided.is_err() {
-            let seen = if shown { Seen { sight: changed.unwrap_or(seen.sight), ..seen } } else { seen };
-            self.witness(&asker, (ino, name), want, decided.is_ok(), &seen)?;
+        if want.opens() || decided.is_err() {
+            let wired = self.wires().map(|wires| {
+                let state = self.state.lock();
+                let seen = state.seen_by(Some(&wires), ino);
+                let seen = match &below {
+                    Some(name) if shown => {
+                        Seen { sight: state.sight_below(Some(&wires), ino, name), directory: false, ..seen }
+                    }
+                    _ => seen,
+                };
+                drop(state);
+                (wires, seen)
+            });
+            self.witness(&asker, (ino, name), want, decided.is_ok(), wired)?;
         }
         decided.map(|()| asker)
     }
@@ -143,6 +165,11 @@ impl FileSystem {
         Asker::new(self.callers.process(caller), state.views.clone(), owns)
     }
 
+    /// The shares that may carry alerts, if those are run.
+    fn wires(&self) -> Option<Arc<Views>> {
+        self.alerts.as_ref().map(|alerts| alerts.wires(&self.keynode))
+    }
+
     /// Records a decision, and trips the wires of the shares that it is about.
     fn witness(
         &self,
@@ -150,16 +177,17 @@ impl FileSystem {
         (ino, name): (Ino, Option<&[u8]>),
         want: Want,
         allowed: bool,
-        seen: &Seen,
+        wired: Option<(Arc<Views>, Seen)>,
     ) -> Result<()> {
-        let rung = match (allowed, seen.directory) {
-            (true, true) => 0,
-            (true, false) => seen.sight.whole,
-            // Who is refused gets no further than a directory that leads there.
-            (false, _) => seen.sight.some,
-        };
-        let wires = asker.shares().filter(|_| self.alerts.is_some());
-        let mut rung = wires.into_iter().flat_map(|views| views.alerts(rung)).peekable();
+        let rung = wired.iter().flat_map(|(wires, seen)| {
+            wires.alerts(match (allowed, seen.directory) {
+                (true, true) => 0,
+                (true, false) => seen.sight.whole,
+                // Who is refused gets no further than a directory that leads there.
+                (false, _) => seen.sight.some,
+            })
+        });
+        let mut rung = rung.peekable();
         if self.audit.is_none() && rung.peek().is_none() {
             return Ok(());
         }
@@ -184,8 +212,10 @@ impl FileSystem {
                 Want::Read => "read",
                 Want::Write => "write",
                 Want::Change => "change",
+                Want::Create => "create",
             },
             verdict: if allowed { ALLOWED } else { REFUSED },
+            times: None,
         };
         if let Some(alerts) = &self.alerts {
             for (share, command) in rung {
@@ -241,8 +271,15 @@ impl FileSystem {
             "refused"
         };
         let held = if held.is_empty() { "none".to_owned() } else { held.join("; ") };
-        let all = list(if directory { sight.some } else { sight.whole });
-        Ok(format!("{verdict}\nrules that hold for process {pid}: {held}\nshares that cover it: {all}"))
+        let about = if directory { sight.some } else { sight.whole };
+        let all = list(about);
+        let mut text = format!("{verdict}\nrules that hold for process {pid}: {held}\nshares that cover it: {all}");
+        let others = asker.refusals(about);
+        if !others.is_empty() {
+            text.push_str("\ntheir rules that do not: ");
+            text.push_str(&others.join("; "));
+        }
+        Ok(text)
     }
 
     /// Records decisions there from now on.
@@ -252,18 +289,18 @@ impl FileSystem {
         self
     }
 
-    /// Runs the commands that shares carry.
+    /// Runs the commands that shares carry: these, or those of the keynode, which are followed as they change.
     ///
     /// # Errors
-    /// No thread can be started.
-    pub fn with_alerts(mut self) -> Result<Self> {
-        self.alerts = Some(Alerts::start()?);
+    /// No thread can be started. `Invalid`: too many shares.
+    pub fn with_alerts(mut self, given: Option<&Shares>) -> Result<Self> {
+        self.alerts = Some(Arc::new(Alerts::start(given.map(Views::without_rules).transpose()?)?));
         Ok(self)
     }
 
     /// Whether each open must be asked for.
     pub fn asks_of_opens(&self) -> bool {
-        self.rules.is_some() || self.audit.is_some()
+        self.rules.is_some() || self.audit.is_some() || self.alerts.is_some()
     }
 
     /// As [`Self::lookup`], for a caller: what it may not see is not there, unless the kernel holds it, which then asks
@@ -283,7 +320,7 @@ impl FileSystem {
             if grant.read == 0 && self.is_date(parent, name) {
                 return Err(hidden());
             }
-            let (refused, outdated) = (RefCell::new(None), Cell::new(false));
+            let (refused, outdated, wires) = (Cell::new(None), Cell::new(false), self.wires());
             let may = |state: &State, ino: Ino| {
                 if !state.views.as_ref().is_some_and(|present| Arc::ptr_eq(present, &views)) {
                     outdated.set(true);
@@ -293,7 +330,7 @@ impl FileSystem {
                 let held = state.inodes.get(ino).is_ok_and(|inode| inode.lookups > 0);
                 let shown = seen.is_root || held || grant.shows(seen.sight, seen.directory);
                 if !shown {
-                    refused.replace(Some(seen));
+                    refused.set(Some(wires.as_ref().map(|wires| state.seen_by(Some(wires), ino))));
                 }
                 shown
             };
@@ -302,7 +339,8 @@ impl FileSystem {
                 continue;
             }
             if let Some(seen) = refused.take() {
-                self.witness(&asker, (parent, Some(name)), Want::See, false, &seen)?;
+                let wired = wires.zip(seen);
+                self.witness(&asker, (parent, Some(name)), Want::See, false, wired)?;
             }
             return found;
         }

@@ -13,7 +13,9 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::audit::{REFUSED, Record};
+use super::views::Views;
 use crate::error::{Error, Kind, Result};
+use crate::node::{Keynode, Sha256};
 use crate::program::with_signals;
 
 /// So many run at once; what comes meanwhile is left out, and said.
@@ -38,10 +40,18 @@ type Sameness = (String, u32, String, &'static str);
 
 /// Runs the commands, by a thread of its own.
 pub(super) struct Alerts {
+    wires: Wires,
     sender: SyncSender<Ring>,
     /// What rang, and when.
     rang: Mutex<LruCache<Sameness, Instant>>,
     left: Arc<Left>,
+}
+
+/// The shares that carry them.
+enum Wires {
+    Given(Arc<Views>),
+    /// Those of the keynode, and what they were made of.
+    Followed(Mutex<(Option<Sha256>, Arc<Views>)>),
 }
 
 /// What waits, and what was left out.
@@ -52,7 +62,8 @@ struct Left {
 }
 
 impl Alerts {
-    pub(super) fn start() -> Result<Self> {
+    /// `given`: these shares instead of the keynode's.
+    pub(super) fn start(given: Option<Views>) -> Result<Self> {
         let (sender, receiver) = sync_channel(WAITING);
         let left = Arc::<Left>::default();
         let counted = left.clone();
@@ -61,7 +72,27 @@ impl Alerts {
             .spawn(move || run(&receiver, &counted))
             .map_err(|e| Error::new(Kind::Failed, "cannot start a thread").because(e))?;
         let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
-        Ok(Self { sender, rang: Mutex::new(LruCache::new(kept)), left })
+        let wires = given.map_or_else(Wires::default, |given| Wires::Given(Arc::new(given)));
+        Ok(Self { wires, sender, rang: Mutex::new(LruCache::new(kept)), left })
+    }
+
+    /// The shares of the moment, for what they carry.
+    pub(super) fn wires(&self, keynode: &Keynode) -> Arc<Views> {
+        let followed = match &self.wires {
+            Wires::Given(views) => return views.clone(),
+            Wires::Followed(followed) => followed,
+        };
+        let (snapshot, mut followed) = (keynode.snapshot(), followed.lock());
+        let present = snapshot.shares_digest();
+        if followed.0 != present {
+            let views = keynode.shares(&snapshot).and_then(|shares| Views::without_rules(&shares));
+            let views = views.unwrap_or_else(|error| {
+                warn!("{error}; no alert rings until that is mended");
+                Views::default()
+            });
+            *followed = (present, Arc::new(views));
+        }
+        followed.1.clone()
     }
 
     /// Has a command run, without waiting for it.
@@ -81,6 +112,12 @@ impl Alerts {
             self.left.refusals.fetch_sub(usize::from(refusal), Ordering::Relaxed);
             self.left.out.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self::Followed(Mutex::default())
     }
 }
 
@@ -156,6 +193,7 @@ mod tests {
             path: path.to_owned(),
             want: "read",
             verdict,
+            times: None,
         }
     }
 
@@ -164,7 +202,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
         let command: Arc<str> = format!("echo $PKFS_VERDICT $PKFS_UID >>{}", log.display()).into();
-        let alerts = Alerts::start().unwrap();
+        let alerts = Alerts::start(None).unwrap();
         for n in 0..10_000 {
             alerts.ring("trap", &command, &record(1, &n.to_string(), REFUSED));
             alerts.ring("trap", &command, &record(2, "the same", REFUSED));

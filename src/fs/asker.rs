@@ -30,11 +30,6 @@ impl<'a> Asker<'a> {
         Self { process, views, owns, now: Timestamp::now(), held: OnceCell::new() }
     }
 
-    /// The shares of this moment, on a mount with rules.
-    pub(super) fn shares(&self) -> Option<&Arc<Views>> {
-        self.views.as_ref()
-    }
-
     fn asked(&self) -> Option<&Arc<Views>> {
         self.views.as_ref().filter(|_| !self.owns)
     }
@@ -66,6 +61,11 @@ impl<'a> Asker<'a> {
     /// The rules that hold, as people write them; `None`: none are asked.
     pub(super) fn rules(&self) -> Option<&[String]> {
         self.asked().map(|views| self.held(views).1.as_slice())
+    }
+
+    /// The rules of these shares that do not hold, and why, as people write them.
+    pub(super) fn refusals(&self, shares: Set) -> Vec<String> {
+        self.asked().map(|views| views.refusals(self.now, |who| self.process.is(who), shares)).unwrap_or_default()
     }
 
     fn held(&self, views: &Views) -> &(Grant, Vec<String>) {

@@ -1,17 +1,20 @@
 //! A record of who opened what, and of who was refused: JSON lines in a file.
 //!
 //! Each line has `time` (RFC 3339), `pid`, `uid`, `gid`, `exe`, `cgroup`, `rule` (those that held), `path`, `want` (`see`,
-//! `read`, `write`, `change`) and `verdict` (`allowed`, `refused`). Lines that could not be written are counted, and the
-//! count is a line of its own once writing works again: `time` and `lost`.
+//! `read`, `write`, `change`, `create`) and `verdict` (`allowed`, `refused`). Who is refused the same again within a second
+//! has one more line for that, with how many `times` it was. Lines that could not be written are counted, and the count is a
+//! line of its own once writing works again: `time` and `lost`.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use parking_lot::Mutex;
@@ -22,6 +25,13 @@ use crate::time::Timestamp;
 
 /// So many lines wait at most for a slow disk.
 const WAITING: usize = 4096;
+
+/// So many refusals are told apart at a time; further ones are lost.
+const REFUSALS: usize = 4096;
+/// How long the same refusal is not said again.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long the end waits for a slow disk.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a verdict is.
 pub(super) const ALLOWED: &str = "allowed";
@@ -40,6 +50,19 @@ pub(super) struct Record {
     pub(super) path: String,
     pub(super) want: &'static str,
     pub(super) verdict: &'static str,
+    /// How often it was the same, if this says so for a while.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) times: Option<u64>,
+}
+
+/// What makes two refusals the same: user, program, path and what was wanted.
+type Sameness = (u32, Option<String>, String, &'static str);
+
+/// A refusal that was recorded.
+struct Refusal {
+    since: Instant,
+    /// The last one of those that were not, and how many they were.
+    again: Option<Record>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +82,7 @@ struct Log {
 /// Where decisions are recorded.
 pub struct Audit {
     way: Way,
+    refusals: Mutex<HashMap<Sameness, Refusal>>,
     lost: Arc<AtomicU64>,
 }
 
@@ -72,6 +96,8 @@ enum Way {
 enum Message {
     Line(Vec<u8>),
     Reopen,
+    /// All before it was dealt with.
+    Settle(Sender<()>),
 }
 
 impl Audit {
@@ -93,7 +119,7 @@ impl Audit {
                 .map_err(|e| Error::new(Kind::Failed, "cannot start a thread").because(e))?;
             Way::Beside(sender)
         };
-        Ok(Self { way, lost })
+        Ok(Self { way, refusals: Mutex::default(), lost })
     }
 
     /// Begins the file anew, which somebody has moved away.
@@ -115,8 +141,61 @@ impl Audit {
     /// Records a decision.
     ///
     /// # Errors
-    /// Where it is required: it could not be written.
+    /// Where it is required: it could not be written. A refusal is counted as lost then: it tells nothing.
     pub(super) fn record(&self, record: &Record) -> Result<()> {
+        if record.verdict != REFUSED {
+            return self.write(record);
+        }
+        if self.is_news(record) {
+            self.write_or_lose(record);
+        }
+        Ok(())
+    }
+
+    /// Records how often those were refused again that were so before. To be called about once a second.
+    pub fn tick(&self) {
+        let now = Instant::now();
+        let past = |refusal: &Refusal| now.duration_since(refusal.since) >= BEAT;
+        let ended: Vec<_> = self.refusals.lock().extract_if(|_, refusal| past(refusal)).collect();
+        ended.into_iter().filter_map(|(_, refusal)| refusal.again).for_each(|again| self.write_or_lose(&again));
+    }
+
+    /// Waits until all is written, unless the disk is too slow.
+    pub fn settle(&self) {
+        let ended: Vec<_> = self.refusals.lock().drain().collect();
+        ended.into_iter().filter_map(|(_, refusal)| refusal.again).for_each(|again| self.write_or_lose(&again));
+        if let Way::Beside(sender) = &self.way {
+            let (done, settled) = channel();
+            if sender.try_send(Message::Settle(done)).is_ok() {
+                let _ = settled.recv_timeout(PATIENCE);
+            }
+        }
+    }
+
+    /// Whether a refusal is to be recorded by itself.
+    fn is_news(&self, record: &Record) -> bool {
+        let key = (record.uid, record.exe.clone(), record.path.clone(), record.want);
+        let mut refusals = self.refusals.lock();
+        if let Some(refusal) = refusals.get_mut(&key) {
+            let times = refusal.again.as_ref().and_then(|again| again.times).unwrap_or_default() + 1;
+            refusal.again = Some(Record { times: Some(times), ..record.clone() });
+            return false;
+        }
+        if refusals.len() >= REFUSALS {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        refusals.insert(key, Refusal { since: Instant::now(), again: None });
+        true
+    }
+
+    fn write_or_lose(&self, record: &Record) {
+        if self.write(record).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record).map_err(|e| Error::new(Kind::Failed, "no record").because(e))?;
         line.push(b'\n');
         match &self.way {
@@ -148,6 +227,10 @@ impl Log {
                     self.lost.fetch_add(1, Ordering::Relaxed);
                 }),
                 Message::Reopen => self.reopen(),
+                Message::Settle(done) => {
+                    let _ = done.send(());
+                    continue;
+                }
             };
             match &done {
                 Ok(()) if troubled => info!("{}: the audit is written again", self.path.display()),

@@ -57,13 +57,17 @@ impl State {
     }
 
     pub(super) fn seen(&self, ino: Ino) -> Seen {
+        self.seen_by(self.views.as_deref(), ino)
+    }
+
+    /// The same by other shares than those that decide here.
+    pub(super) fn seen_by(&self, views: Option<&Views>, ino: Ino) -> Seen {
         let nothing = Seen::default();
         if ino == self.inodes.root() {
             return Seen { directory: true, is_root: true, ..nothing };
         }
         let Ok(inode) = self.inodes.get(ino) else { return nothing };
         let open = inode.opens > 0;
-        let views = self.views.as_ref();
         let of = |path: Option<ItemPath>| match (views, path) {
             (Some(views), Some(path)) => views.sight(path.components()),
             _ => Sight::default(),
@@ -71,7 +75,7 @@ impl State {
         match &inode.node {
             Node::Item(id) => {
                 let directory = self.item(*id).is_ok_and(crate::node::Item::is_directory);
-                Seen { sight: self.sight(*id), directory, open, ..nothing }
+                Seen { sight: self.sight_by(views, *id), directory, open, ..nothing }
             }
             Node::Detached(detached) => {
                 let path = detached.snapshot.as_ref().and_then(|s| s.namespace().path_of(detached.id));
@@ -88,7 +92,11 @@ impl State {
 
     /// What shares have to do with an item, by any of its names.
     pub(super) fn sight(&self, id: ItemId) -> Sight {
-        let Some(views) = &self.views else { return Sight::default() };
+        self.sight_by(self.views.as_deref(), id)
+    }
+
+    fn sight_by(&self, views: Option<&Views>, id: ItemId) -> Sight {
+        let Some(views) = views else { return Sight::default() };
         let namespace = self.snapshot.namespace();
         let mut sight = Sight::default();
         let mut add = |parent: ItemId, name: &Name| {
@@ -107,8 +115,9 @@ impl State {
         sight
     }
 
-    pub(super) fn sight_below(&self, directory: Ino, name: &Name) -> Sight {
-        match (&self.views, self.path_of_directory(directory)) {
+    /// What shares (`views`) have to do with a name in a directory.
+    pub(super) fn sight_below(&self, views: Option<&Views>, directory: Ino, name: &Name) -> Sight {
+        match (views, self.path_of_directory(directory)) {
             (Some(views), Some(path)) => views.sight(path.components().iter().chain([name])),
             _ => Sight::default(),
         }

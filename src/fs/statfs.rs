@@ -4,6 +4,7 @@ use rustix::fs::statvfs;
 use rustix::io::Errno;
 
 use super::FileSystem;
+use super::types::Caller;
 use crate::error::{Error, Result};
 
 /// The numbers of statvfs(3).
@@ -17,7 +18,7 @@ pub struct Space {
     pub free: u64,
     /// Free for everybody.
     pub available: u64,
-    /// Items in the keynode.
+    /// Items in the keynode; 0 for who may not see them all.
     pub files: u64,
 }
 
@@ -26,14 +27,15 @@ impl FileSystem {
     ///
     /// # Errors
     /// Whatever the file system that holds the keynode reports.
-    pub fn statfs(&self) -> Result<Space> {
+    pub fn statfs(&self, caller: Caller) -> Result<Space> {
         let path = self.keynode.path();
         let host = statvfs(path).map_err(|error| {
             // It would mean that the process of this mount is gone.
             let error = if error == Errno::NOTCONN { Errno::IO } else { error };
             Error::io("look at the file system of", path, error.into())
         })?;
-        let files = self.state.lock().snapshot.namespace().len() as u64;
+        let all = self.rules.as_ref().is_none_or(|rules| rules.is_mounter(caller));
+        let files = if all { self.state.lock().snapshot.namespace().len() as u64 } else { 0 };
         Ok(Space {
             fragment: host.f_frsize,
             blocks: host.f_blocks,

@@ -102,6 +102,30 @@ impl Views {
     /// # Errors
     /// [`Kind::Invalid`]: more shares than a mount can tell apart.
     pub(super) fn new(shares: &Shares) -> Result<Self> {
+        let mut views = Self::without_rules(shares)?;
+        for (number, (name, share)) in shares.0.iter().enumerate() {
+            for rule in &share.rules {
+                let text = format!("{name}: {rule}");
+                match compile(&rule.conditions) {
+                    Ok(who) => {
+                        let share = 1 << number;
+                        views.rules.push(Rule { share, who, until: rule.until, write: rule.write, text });
+                    }
+                    // Fail closed: nobody gets anything by it.
+                    Err(error) => warn!("the rule {text} lets nobody in: {error}"),
+                }
+            }
+        }
+        // Cheap questions first.
+        views.rules.sort_by_key(|rule| rule.who.cost());
+        Ok(views)
+    }
+
+    /// Compiles what the shares cover, for who asks of nothing else.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub(super) fn without_rules(shares: &Shares) -> Result<Self> {
         if shares.0.len() > MOST_SHARES {
             let text =
                 format!("{} shares are more than the {MOST_SHARES} that one mount can tell apart", shares.0.len());
@@ -121,19 +145,7 @@ impl Views {
                 }
                 branch.here |= bit;
             }
-            for rule in &share.rules {
-                let text = format!("{name}: {rule}");
-                match compile(&rule.conditions) {
-                    Ok(who) => {
-                        views.rules.push(Rule { share: bit, who, until: rule.until, write: rule.write, text });
-                    }
-                    // Fail closed: nobody gets anything by it.
-                    Err(error) => warn!("the rule {text} lets nobody in: {error}"),
-                }
-            }
         }
-        // Cheap questions first.
-        views.rules.sort_by_key(|rule| rule.who.cost());
         Ok(views)
     }
 
@@ -165,6 +177,18 @@ impl Views {
     pub(super) fn give(&self, now: Timestamp, holds: impl Fn(&Who) -> bool, shares: Set, write: bool) -> bool {
         let mut rules = self.rules.iter().filter(|rule| rule.share & shares != 0 && (rule.write || !write));
         rules.any(|rule| rule.stands(now) && holds(&rule.who))
+    }
+
+    /// Why the rules of these shares do not hold for a caller at this moment, those of them that do not.
+    pub(super) fn refusals(&self, now: Timestamp, holds: impl Fn(&Who) -> bool, shares: Set) -> Vec<String> {
+        let rules = self.rules.iter().filter(|rule| rule.share & shares != 0);
+        let why = |rule: &Rule| match (rule.stands(now), holds(&rule.who)) {
+            (true, true) => None,
+            (true, false) => Some(format!("{} (another caller)", rule.text)),
+            (false, true) => Some(format!("{} (has ended)", rule.text)),
+            (false, false) => Some(format!("{} (another caller, and has ended)", rule.text)),
+        };
+        rules.filter_map(why).collect()
     }
 
     /// Shares that give somebody the right to write.

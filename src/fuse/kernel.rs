@@ -329,7 +329,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
         self.own.note(request);
-        match self.handle(request, ("statfs", Want::See, ino, None), FileSystem::statfs) {
+        match self.handle(request, ("statfs", Want::See, ino, None), |fs| fs.statfs(caller(request))) {
             Ok(space) => {
                 let unit = u32::try_from(space.fragment).unwrap_or(4096);
                 let (blocks, free, available) = (space.blocks, space.free, space.available);
@@ -350,7 +350,7 @@ impl Filesystem for Adapter {
         reply: ReplyCreate,
     ) {
         let open = open_mode(flags);
-        let made = self.handle(request, ("create", Want::Change, parent, Some(name)), |fs| {
+        let made = self.handle(request, ("create", Want::Create, parent, Some(name)), |fs| {
             fs.create(Ino(parent.0), name.as_bytes(), mode, caller(request), open)
         });
         match made {

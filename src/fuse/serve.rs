@@ -116,6 +116,7 @@ pub fn serve<U: Usable>(
     mounted.attend(&usable);
     drop(usable);
     let settled = mounted.fs.settle_all().map_err(|error| error.at(mounted.mount_point.display()));
+    mounted.audit.iter().for_each(|audit| audit.settle());
     match outcome.try_recv() {
         // A request was on its way when it was unmounted.
         Ok(Err(error)) if error.raw_os_error() == Some(libc::ECONNABORTED) => settled,
@@ -124,8 +125,15 @@ pub fn serve<U: Usable>(
     }
 }
 
-/// What is to be shown. Rules are in force where others than who mounts can look at all, and there are any.
+/// What is to be shown, and what is to be run. A command in the keynode is whoever's who can write it; one in a file of
+/// rules is this host's own.
 fn tree(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem> {
+    let fs = shown(keynode, options)?;
+    if options.alerts || options.rules.is_some() { fs.with_alerts(options.rules.as_ref()) } else { Ok(fs) }
+}
+
+/// What is to be shown. Rules are in force where others than who mounts can look at all, and there are any.
+fn shown(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem> {
     if let Some(share) = options.view.clone() {
         options.read_only = true;
         return FileSystem::of_share(keynode, options.for_fs(), share);
@@ -138,9 +146,7 @@ fn tree(keynode: Arc<Keynode>, options: &mut MountOptions) -> Result<FileSystem>
         return Ok(fs);
     }
     options.allow_other = true;
-    let fs = fs.with_rules(options.rules.as_ref())?;
-    // A command in the keynode is whoever's who can write it; one in a file of rules is this host's own.
-    if options.alerts || options.rules.is_some() { fs.with_alerts() } else { Ok(fs) }
+    fs.with_rules(options.rules.as_ref())
 }
 
 /// What lives as long as the mount.
@@ -188,6 +194,7 @@ impl Mounted {
                 return;
             }
             trouble.say(self.fs.tick(Instant::now()));
+            self.audit.iter().for_each(|audit| audit.tick());
         }
     }
 

@@ -114,6 +114,11 @@ fn a_decision_is_explained_to_who_mounted_alone() {
     assert!(text.starts_with("allowed to read\n") && text.contains(&format!("web: uid={WEB}")), "{text}");
     let (status, text) = why("private/one");
     assert!(status == Some(6) && text.starts_with("refused"), "{text}");
+    // Which rules there are for it, and why they do not hold.
+    let (_, text) = why("late");
+    assert!(text.contains(&format!("late: uid={WEB} until=2020-01-31T23:59:59.999999999Z (has ended)")), "{text}");
+    let (_, text) = why("common/two");
+    assert!(text.contains(&format!("two: uid={} (another caller)", crate::callers::TWO)), "{text}");
     assert!(why("common").1.starts_with("allowed to walk through"));
     assert_eq!(why("common/none").0, Some(5));
     assert_eq!(why(".versions/web/one/1").0, Some(0));

@@ -198,6 +198,21 @@ fn a_descriptor_that_was_handed_on_truncates_as_it_writes() {
     assert_eq!(mount.read("private/one"), "XY");
 }
 
+#[test]
+fn how_many_secrets_there_are_is_told_to_who_sees_all() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let count = || rustix::fs::statvfs(mount.path("")).unwrap().f_files;
+    let asked = |uid| output(uid, &["stat", "-f", "-c", "%c", mount.path("").to_str().unwrap()]).unwrap();
+    let before = count();
+    assert!(before > 20 && asked(DENIED) == "0\n" && asked(WEB) == "0\n");
+    place.bench.put("private/new", "x");
+    eventually("another one", || count() == before + 1);
+}
+
 /// Watches directories of the mount, and says all names that it hears before that of the last one.
 const WATCH: &str = "import ctypes, os, struct, sys
 libc = ctypes.CDLL(None)

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::Signal;
 
-use crate::callers::{DENIED, WEB, output};
-use crate::place::{Place, can};
+use crate::callers::{DENIED, WEB, output, python};
+use crate::place::{Place, can, open_bench};
 use crate::support::eventually;
 
 /// Lines of an audit about a path.
@@ -40,6 +40,9 @@ fn each_open_and_each_refusal_is_a_line() {
     assert!(allowed["pid"].as_u64().unwrap() > 0 && allowed["time"].as_str().unwrap().ends_with('Z'));
     let refused = &lines(&audit, "web")[0];
     assert_eq!((&refused["uid"], &refused["verdict"]), (&DENIED.into(), &"refused".into()));
+    fs::write(mounted.path("private/made"), "x").unwrap();
+    eventually("what is made", || !lines(&audit, "private/made").is_empty());
+    assert_eq!(lines(&audit, "private/made")[0]["want"], "create");
     fs::read(mounted.path("db/other")).unwrap();
     fs::read(mounted.path(".views/team/team")).unwrap();
     eventually("who mounted, too", || lines(&audit, "db/other").len() + lines(&audit, "team").len() == 2);
@@ -106,6 +109,115 @@ fn reads_go_on_without_a_disk_unless_records_are_required() {
         lines(&audit, "web/one");
         fs::remove_file(&audit).unwrap();
     }
+}
+
+/// Who is refused learns nothing of records, whether they can be written or not.
+#[test]
+fn a_refusal_is_the_same_without_a_disk() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let small = Small::new(place.bench.path("small"));
+    let (audit, moved) = (small.0.join("audit"), small.0.join("audit.1"));
+    let mounted = place.bench.mount(&["--audit", audit.to_str().unwrap(), "--audit-required"]);
+    let kinds = |uid, name: &str| {
+        let script = "import errno, os, sys\nfor ask in os.stat, open, os.listdir, os.mkdir, os.unlink:
+    try: ask(sys.argv[1])
+    except OSError as error: print(errno.errorcode[error.errno])";
+        let path = mounted.path(name);
+        output(uid, &[python().to_str().unwrap(), "-c", script, path.to_str().unwrap()]).unwrap()
+    };
+    let filler = small.fill();
+    while output(WEB, &["cat", mounted.path("web/one").to_str().unwrap()]).is_some() {}
+    for name in ["web/sub/deep", "private", "box", "db/other"] {
+        assert_eq!(kinds(DENIED, name), kinds(DENIED, &format!("{name}-none")), "{name}");
+        assert!(kinds(DENIED, name).starts_with("ENOENT\nENOENT\nENOENT\n"), "{name}");
+    }
+    fs::remove_file(filler).unwrap();
+    assert!(output(WEB, &["cat", mounted.path("web/one").to_str().unwrap()]).is_some());
+    let text = fs::read_to_string(&audit).unwrap();
+    assert!(text.lines().any(|line| line.contains("\"lost\":")), "what was not recorded is counted");
+    // Begun anew, once somebody has moved it away.
+    fs::rename(&audit, &moved).unwrap();
+    mounted.signal(Signal::HUP);
+    eventually("a new file", || audit.exists());
+    assert!(output(WEB, &["cat", mounted.path("db/web").to_str().unwrap()]).is_some());
+    assert!(!lines(&audit, "db/web").is_empty() && lines(&moved, "db/web").is_empty());
+}
+
+#[test]
+fn who_is_refused_again_and_again_fills_no_disk() {
+    if !can() {
+        return;
+    }
+    const TIMES: u64 = 20_000;
+    let place = Place::new();
+    let audit = place.bench.path("audit");
+    let mounted = place.bench.mount(&["--audit", audit.to_str().unwrap()]);
+    let script = format!("import os, sys\nfor _ in range({TIMES}):\n    os.access(sys.argv[1], os.F_OK)");
+    let path = mounted.path("private");
+    fs::metadata(&path).unwrap();
+    assert!(output(DENIED, &[python().to_str().unwrap(), "-c", &script, path.to_str().unwrap()]).is_some());
+    assert!(output(WEB, &["cat", mounted.path("web/one").to_str().unwrap()]).is_some());
+    place.bench.pkfs(&["umount", "m"]);
+    let refused = lines(&audit, "private");
+    let counted: u64 = refused.iter().map(|line| line["times"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(counted, TIMES);
+    assert!(refused.len() < 200, "{}", refused.len());
+    assert_eq!(lines(&audit, "web/one").len(), 1, "what was opened is there by the end of the mount");
+}
+
+/// However a secret of the share is reached.
+#[test]
+fn an_alert_of_the_keynode_rings_wherever_the_secret_is_opened() {
+    if !can() {
+        return;
+    }
+    let bench = open_bench();
+    let rung = bench.path("rung");
+    for (path, value) in [("trap/one", "1"), ("web/two", "2")] {
+        bench.put(path, value);
+    }
+    let command = format!("echo $PKFS_SHARE $PKFS_PATH $PKFS_VERDICT >> '{}'", rung.display());
+    bench.pkfs(&["share", "create", "app.pk", "trap", "trap", "--alert", &command]);
+    bench.pkfs(&["share", "create", "app.pk", "all", "trap", "web"]);
+    let said = || fs::read_to_string(&rung).unwrap_or_default();
+    let rings = |options: &[&str], path: &str, other: &str| {
+        let mounted = bench.mount(options);
+        fs::read(mounted.path(other)).unwrap();
+        fs::read(mounted.path(path)).unwrap();
+        let what = format!("{options:?} {path}");
+        eventually(&what, || said() == "trap trap/one allowed\n");
+        bench.pkfs(&["umount", "m"]);
+        assert_eq!(mounted.wait(), Some(0));
+        fs::remove_file(&rung).unwrap();
+    };
+    // Without rules, by the share's own tree and by that of another share, and by a mount of either.
+    for (options, path, other) in [
+        (&["--alerts"][..], "trap/one", "web/two"),
+        (&["--alerts", "--read-only"], "trap/one", "web/two"),
+        (&["--alerts"], ".views/trap/trap/one", "web/two"),
+        (&["--alerts"], ".views/all/trap/one", ".views/all/web/two"),
+        (&["--alerts", "--view", "trap"], "trap/one", "trap/one"),
+        (&["--alerts", "--view", "all"], "trap/one", "web/two"),
+    ] {
+        rings(options, path, other);
+    }
+    bench.pkfs(&["share", "allow", "app.pk", "all", "--uid", "61001"]);
+    rings(&["--alerts"], "trap/one", "web/two");
+    rings(&["--alerts"], ".views/all/trap/one", "web/two");
+    // One that comes, and one that goes, while it is mounted.
+    let mounted = bench.mount(&["--alerts"]);
+    bench.pkfs(&["share", "create", "app.pk", "late", "web", "--alert", &command]);
+    eventually("the new one", || {
+        fs::read(mounted.path("web/two")).unwrap();
+        said().contains("late web/two allowed")
+    });
+    bench.pkfs(&["share", "delete", "app.pk", "trap"]);
+    fs::read(mounted.path("trap/one")).unwrap();
+    fs::read(mounted.path("web/two")).unwrap();
+    assert!(!said().contains("trap "), "{}", said());
 }
 
 #[test]
