@@ -26,7 +26,8 @@ const FAILED: u8 = 32;
 /// Called by `mount -t fuse.pkfs KEYNODE DIR -o OPTS`; it returns when the directory is ready, and the mount goes on in the
 /// background. OPTS are those of `pkfs mount -o`, and what unlocks the keynode, which never holds a secret itself:
 /// passphrase_file=FILE, key=FILE, node=FINGERPRINT, allow_rollback. Without them it is unlocked as by any other command, see
-/// `pkfs help unlocking`. A comma ends an option, so none can be in the name of a file.
+/// `pkfs help unlocking`. The other arguments of `pkfs mount` are view=SHARE, rules=FILE, audit=FILE, audit_required and
+/// alerts. A comma ends an option, so none can be in the name of a file.
 ///
 /// The exit status is that of mount(8): 0 done, 1 wrong usage, 32 not mounted.
 #[derive(Debug, Parser)]
@@ -151,6 +152,11 @@ impl MountHelper {
                 ("passphrase_file", file) => words.extend([argument("--passphrase-file", file)]),
                 ("key", file) => words.extend([argument("--key", file)]),
                 ("node", fingerprint) => words.extend([argument("--node", fingerprint)]),
+                ("view", share) => words.extend([argument("--view", share)]),
+                ("rules", file) => words.extend([argument("--rules", file)]),
+                ("audit", file) => words.extend([argument("--audit", file)]),
+                ("audit_required", "") => words.push("--audit-required".into()),
+                ("alerts", "") => words.push("--alerts".into()),
                 ("allow_rollback", "") => words.push("--allow-rollback".into()),
                 _ if self.sloppy && MountOptions::parse(&[option.to_owned()]).is_err() => {}
                 _ => rest.push(option),
@@ -220,6 +226,9 @@ mod tests {
         assert_eq!((status, words.as_deref()), (0, Some(expected)));
         let (_, words) = called("mount.fuse.pkfs @a /m -s -t fuse.pkfs -o rw,nonsense,passphrase_file=/p", 0);
         assert_eq!(words.as_deref(), Some("pkfs mount --passphrase-file=/p -o rw -- @a /m"));
+        let (_, words) = called("mount.fuse.pkfs a.pk /m -o view=web,audit=/a,audit_required,alerts,ro", 0);
+        let expected = "pkfs mount --view=web --audit=/a --audit-required --alerts -o ro -- a.pk /m";
+        assert_eq!(words.as_deref(), Some(expected));
         assert_eq!(called("mount.fuse.pkfs a.pk /m -f", 0), (0, None));
     }
 

@@ -95,6 +95,11 @@ impl ItemPath {
         self.0.is_empty()
     }
 
+    /// Whether it lies where a mount shows something else.
+    pub fn is_reserved(&self) -> bool {
+        self.0.first().is_some_and(|first| matches!(first.as_bytes(), b".versions" | b".views"))
+    }
+
     /// Goes one level down.
     pub fn push(&mut self, name: Name) {
         self.0.push(name);

@@ -42,7 +42,6 @@ pub struct Transaction<'a> {
 }
 
 /// Names in the top directory that mounts use themselves.
-const RESERVED: [&[u8]; 2] = [b".versions", b".views"];
 
 /// A new value and the session that wrote it.
 #[derive(Debug)]
@@ -397,13 +396,13 @@ impl Transaction<'_> {
             None => None,
         };
         let path = directory.ok_or_else(|| Error::not_found(format!("{name}: its directory is gone")))?;
-        if path.is_root() && RESERVED.contains(&name.as_bytes()) {
+        let path = path.join(name.clone());
+        if path.is_reserved() {
             return Err(Error::new(
                 Kind::NotPermitted,
                 format!("{name}: the name is reserved for what a mount shows there"),
             ));
         }
-        let path = path.join(name.clone());
         if path.length() > ItemPath::LONGEST {
             return Err(Error::new(Kind::NameTooLong, format!("{name}: the path is too long")));
         }

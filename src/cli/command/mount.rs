@@ -122,6 +122,10 @@ impl Mount {
             context.note(format_args!("{}: mounted read-only: {why}", target.file.display()));
             options.read_only = true;
         }
+        let silent = !options.alerts && options.rules.is_none();
+        if silent && keynode.shares(&keynode.snapshot())?.0.values().any(|share| share.alert.is_some()) {
+            context.note("shares carry alerts, which this mount does not run: it would with --alerts");
+        }
         if options.fs_name.is_empty() {
             options.fs_name = source(keynode.path());
         }

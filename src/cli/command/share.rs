@@ -2,6 +2,7 @@
 
 mod rules;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -57,8 +58,8 @@ struct Create {
     /// What belongs to it, with all that is or comes below; / is everything
     #[arg(value_name = "PATH", value_parser = item_path())]
     paths: Vec<ItemPath>,
-    /// Run this when a secret of the share is opened through a mount, or refused by `pkfs mount --alerts` (see `pkfs help shares`)
-    #[arg(long, value_name = "CMD")]
+    /// Have `pkfs mount --alerts` run this when a secret of the share is opened or refused (see `pkfs help shares`)
+    #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     alert: Option<String>,
 }
 
@@ -91,8 +92,8 @@ struct Add {
     /// What else belongs to it
     #[arg(value_name = "PATH", value_parser = item_path(), required_unless_present = "alert")]
     paths: Vec<ItemPath>,
-    /// Run this when a secret of the share is opened through a mount, or refused
-    #[arg(long, value_name = "CMD")]
+    /// Have `pkfs mount --alerts` run this when a secret of the share is opened or refused (see `pkfs help shares`)
+    #[arg(long, value_name = "CMD", value_parser = NonEmptyStringValueParser::new())]
     alert: Option<String>,
 }
 
@@ -170,8 +171,15 @@ impl ShareArgs {
         note_missing(context, transaction.namespace(), paths)?;
         transaction.set_shares(&shares, what, &self.name)?;
         transaction.commit()?;
-        if shares.has_rules() && !ruled {
-            context.note("this is the first rule: a mount from before it goes on without, until it is mounted anew");
+        match (ruled, shares.has_rules()) {
+            (false, true) => {
+                context.note("this is the first rule: a mount from before it goes on without, until it is mounted anew");
+            }
+            (true, false) => context.note(
+                "that was the last rule: a mount from before shows others nothing, and one that is made anew goes by file \
+                 permissions",
+            ),
+            _ => {}
         }
         Ok(DONE)
     }
@@ -180,6 +188,13 @@ impl ShareArgs {
 /// Tells of paths that lead nowhere yet: perhaps a slip of the pen.
 fn note_missing(context: &Context, namespace: &Namespace, paths: &[ItemPath]) -> Result<()> {
     for path in paths {
+        if path.is_reserved() {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{path}: a mount shows that; nothing of the keynode is there"),
+            )
+            .hint("share the paths that it is about"));
+        }
         match namespace.resolve(path) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::NotDirectory) => {

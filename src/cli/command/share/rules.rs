@@ -1,7 +1,8 @@
 //! `pkfs share allow`, `deny` and `rules`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use clap::Args;
 use nix::unistd::{Group, User};
@@ -143,6 +144,12 @@ fn without_effect(rule: &Rule) -> Vec<String> {
         }
         Condition::Group(name) if matches!(Group::from_name(name), Ok(None)) => {
             Some(format!("no group is called {name} on this machine"))
+        }
+        Condition::Unit(name) if !name.contains('.') => {
+            Some(format!("no unit is called {name}: its type belongs to its name, as in {name}.service"))
+        }
+        Condition::Exe(path) if !Path::new(OsStr::from_bytes(path)).exists() => {
+            Some(format!("there is no {} on this machine", Path::new(OsStr::from_bytes(path)).display()))
         }
         _ => None,
     });
