@@ -20,7 +20,8 @@
 //! | `turn`, `events`, `bell` | names on their way from old to new, what inotify must tell, and when |
 //! | `history` | `.versions` |
 //! | `scope`, `trees` | one share alone, and `.views` |
-//! | `views`, `callers`, `digests` | which shares cover what; who a caller is, and the digests of programs |
+//! | `views`, `callers` | which shares cover what; who a caller is |
+//! | `programs`, `digests` | which file a program is, and its digest |
 //! | `admission`, `asker`, `sight` | who may see what; what is given to whom; what shares have to do with it |
 //! | `audit`, `alert` | the record of decisions; commands that are run at them |
 //! | `xattr` | extended attributes |
@@ -61,6 +62,7 @@ mod inode;
 mod listings;
 mod memory;
 mod names;
+mod programs;
 mod rename;
 mod scope;
 mod sight;

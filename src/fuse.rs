@@ -35,7 +35,7 @@ mod why;
 mod workers;
 mod xattr;
 
-pub use alone::{leave, own_namespace};
+pub use alone::{cover, leave, own_namespace};
 pub use guard::REQUESTS;
 pub use options::MountOptions;
 pub use serve::{Usable, serve};

@@ -136,6 +136,11 @@ fn watching_a_share() {
     home.sh("./pkfs share create app.pk web a && ./pkfs mount app.pk m");
     assert_eq!(text(&home.sh("timeout 20 python3 watch.py").stdout), "a\n");
     assert_eq!(text(&home.sh("cat m/.views/web/a").stdout), "two");
+    // A command with a view sees no other mount, which the user cannot take away in a namespace of its own.
+    home.sh("printf x | ./pkfs put app.pk b");
+    let seen =
+        home.sh("./pkfs run app.pk --view web -- sh -c 'ls -A m; cat m/b m/.views/web/a; ls $PKFS_DIR'; cat m/b");
+    assert_eq!(text(&seen.stdout), "a\nx");
     for change in ["touch m/.views/web/b", "rm -f m/.views/web/a", "mv m/.views/web/a m/.views/web/b"] {
         assert!(!home.try_sh(change).status.success(), "{change}");
     }

@@ -31,20 +31,48 @@ pub(super) fn at(directory: &Path) -> Result<Option<Mount>> {
     find(&text, &directory)
 }
 
+/// Where a keynode's file is mounted, all of it or a part, in the order in which it was mounted.
+///
+/// # Errors
+/// The table of mounts cannot be read.
+pub(super) fn of(file: &Path) -> Result<Vec<PathBuf>> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = fs::read(table).map_err(|e| Error::io("read", table, e))?;
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let mounts = text.split(|&b| b == b'\n').filter_map(Line::parse);
+    Ok(mounts
+        .filter(|line| line.kind == FILE_SYSTEM && path(line.source) == file)
+        .map(|line| path(line.point))
+        .collect())
+}
+
+/// What a line of the table says.
+struct Line<'a> {
+    root: &'a [u8],
+    point: &'a [u8],
+    kind: &'a [u8],
+    source: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+        let dash = fields.iter().position(|field| field == b"-")?;
+        let (root, point) = (fields.get(3)?, fields.get(4)?);
+        Some(Self { root, point, kind: fields.get(dash + 1)?, source: fields.get(dash + 2)? })
+    }
+}
+
 fn find(table: &[u8], directory: &Path) -> Result<Option<Mount>> {
     let mut found = None;
     let mut deepest = 0;
-    for line in table.split(|&b| b == b'\n') {
-        let fields: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
-        let Some(dash) = fields.iter().position(|f| f == b"-") else { continue };
-        let (Some(root), Some(point)) = (fields.get(3), fields.get(4)) else { continue };
-        let (Some(kind), Some(source)) = (fields.get(dash + 1), fields.get(dash + 2)) else { continue };
+    for Line { root, point, kind, source } in table.split(|&b| b == b'\n').filter_map(Line::parse) {
         let point = path(point);
         let depth = point.components().count();
         // Of several mounts at one place the last is on top.
         if directory.starts_with(&point) && depth >= deepest {
             deepest = depth;
-            found = (*kind == FILE_SYSTEM).then(|| (*root == b"/", Mount { point, source: path(source) }));
+            found = (kind == FILE_SYSTEM).then(|| (root == b"/", Mount { point, source: path(source) }));
         }
     }
     match found {

@@ -15,7 +15,7 @@ use super::FileSystem;
 use super::alert::Alerts;
 use super::asker::{Asker, Given};
 use super::audit::{ALLOWED, Audit, REFUSED, Record};
-use super::sight::Seen;
+use super::sight::{Judged, Seen};
 use super::state::{Directory, State};
 use super::types::{Caller, Entry, HandleId, Ino, Notice, RenameMode};
 use super::views::{Set, Views};
@@ -154,7 +154,7 @@ impl FileSystem {
                 drop(state);
                 (wires, seen)
             });
-            self.witness(&asker, (ino, name), want, decided.is_ok(), wired)?;
+            self.witness(&asker, (ino, name), want, decided.is_ok(), wired.as_ref())?;
         }
         decided.map(|()| asker)
     }
@@ -177,9 +177,9 @@ impl FileSystem {
         (ino, name): (Ino, Option<&[u8]>),
         want: Want,
         allowed: bool,
-        wired: Option<(Arc<Views>, Seen)>,
+        wired: Option<&(Arc<Views>, Seen)>,
     ) -> Result<()> {
-        let rung = wired.iter().flat_map(|(wires, seen)| {
+        let rung = wired.into_iter().flat_map(|(wires, seen)| {
             wires.alerts(match (allowed, seen.directory) {
                 (true, true) => 0,
                 (true, false) => seen.sight.whole,
@@ -318,7 +318,7 @@ impl FileSystem {
             let Some(Given { views, grant }) = asker.given() else { return self.lookup(parent, name) };
             // The whole tree of a date is not made for somebody who may see nothing of it.
             if grant.read == 0 && self.is_date(parent, name) {
-                return Err(hidden());
+                return self.state.lock().held_date(name);
             }
             let (refused, outdated, wires) = (Cell::new(None), Cell::new(false), self.wires());
             let may = |state: &State, ino: Ino| {
@@ -340,7 +340,7 @@ impl FileSystem {
             }
             if let Some(seen) = refused.take() {
                 let wired = wires.zip(seen);
-                self.witness(&asker, (parent, Some(name)), Want::See, false, wired)?;
+                self.witness(&asker, (parent, Some(name)), Want::See, false, wired.as_ref())?;
             }
             return found;
         }
@@ -352,7 +352,7 @@ impl FileSystem {
             && matches!(self.state.lock().directory(parent), Ok(Directory::Place(place)) if place.is_root())
     }
 
-    /// As [`Self::rename`], for a caller. What was moved may have become a gate.
+    /// As [`Self::rename`], for a caller. What was moved may have become a gate, and all that is below it.
     ///
     /// # Errors
     /// As for [`Self::rename`] and [`Self::admit`].
@@ -364,14 +364,17 @@ impl FileSystem {
         mode: RenameMode,
     ) -> Result<()> {
         self.admit(caller, to, Some(new_name), Want::Change)?;
+        let spots = [(to, Name::new(new_name)?), (from, Name::new(name)?)];
+        let judged = if self.rules.is_some() { self.state.lock().judged_below(&spots) } else { Judged::default() };
         self.rename(from, name, to, new_name, mode)?;
         if self.rules.is_some() {
-            let state = self.state.lock();
-            for spot in [(to, Name::new(new_name)?), (from, Name::new(name)?)] {
+            let mut state = self.state.lock();
+            for spot in spots {
                 if let Some(ino) = state.number_at(&spot) {
                     self.notices.send(Notice::Attributes(ino));
                 }
             }
+            state.judge_anew(judged, &self.notices);
         }
         Ok(())
     }
@@ -384,6 +387,24 @@ impl FileSystem {
     pub fn link_for(&self, caller: Caller, ino: Ino, parent: Ino, name: &[u8]) -> Result<Entry> {
         self.admit(caller, ino, None, Want::Write)?;
         self.link(ino, parent, name)
+    }
+
+    /// Lets an open directory list what its reader may see, if other shares have come since it was decided; whether so.
+    pub(super) fn give_anew(&self, caller: Caller, handle: HandleId) -> Result<bool> {
+        let mut state = self.state.lock();
+        let present = state.views.clone();
+        let open = state.handles.get(handle)?;
+        let outdated = match (&open.given, &present) {
+            (Some(given), Some(present)) => !Arc::ptr_eq(&given.views, present),
+            _ => false,
+        };
+        if outdated {
+            let ino = open.ino;
+            drop(state);
+            let given = self.decide(caller, ino, None, Want::See)?.given();
+            self.state.lock().handles.get(handle)?.given = given;
+        }
+        Ok(outdated)
     }
 
     /// Whether the kernel may remember the listing of a directory until it is told otherwise: it is the same for all.

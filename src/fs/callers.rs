@@ -22,6 +22,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, open, openat, readlinkat};
 use rustix::io::pread;
 
 use super::digests::{Digests, Identity, identity};
+use super::programs::Programs;
 use super::types::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::node::{Condition, Sha256};
@@ -129,6 +130,7 @@ impl Who {
 pub(super) struct Callers {
     known: Mutex<LruCache<u32, Arc<Known>>>,
     digests: Arc<Digests>,
+    programs: Arc<Programs>,
     /// `/proc` counts as the kernel does when it tells us who asks: not so with that of another pid namespace.
     is_ours: bool,
 }
@@ -176,7 +178,7 @@ impl Default for Callers {
         let kept = NonZeroUsize::new(KEPT).unwrap_or(NonZeroUsize::MIN);
         let is_ours = readlinkat(CWD, "/proc/self", Vec::new())
             .is_ok_and(|own| own.to_bytes() == std::process::id().to_string().as_bytes());
-        Self { known: Mutex::new(LruCache::new(kept)), digests: Digests::new(kept), is_ours }
+        Self { known: Mutex::new(LruCache::new(kept)), digests: Digests::new(kept), programs: Arc::default(), is_ours }
     }
 }
 
@@ -233,7 +235,7 @@ impl Process<'_> {
             Test::Container(id) => self.cgroups().iter().any(|path| is_in_container(path, id)),
             // By the file and not by its name: a container can have another program under the same one.
             Test::Exe(path) => {
-                let there = identity(CWD, path.as_path(), AtFlags::empty());
+                let there = self.callers.programs.find(path);
                 there.is_some() && there == self.exe()
             }
             Test::Sha256(digest) => self.digest() == Some(*digest),

@@ -14,6 +14,7 @@ use super::bell::Bell;
 use super::commit::Showing;
 use super::differences::{Difference, differences};
 use super::inode::{Detached, Node};
+use super::sight::Judged;
 use super::state::{State, kind_of, living};
 use super::turn::{Spot, head_of};
 use super::types::{Caller, Ino, Notice};
@@ -184,6 +185,10 @@ impl State {
             spots.extend(self.note_difference(difference));
         }
         let compared = self.compare(self.snapshot.namespace(), snapshot.namespace());
+        // What is below something that was moved may have another place in the shares.
+        let moved =
+            self.views.is_some() && compared.iter().any(|one| !one.lost.is_empty() && self.is_directory(one.id));
+        let judged = if moved { self.judged() } else { Judged::default() };
         let expired = self.turn.arrived();
         for Compared { ino, lost, .. } in &compared {
             if !lost.is_empty() {
@@ -216,6 +221,7 @@ impl State {
                 }
             }
         }
+        self.judge_anew(judged, notices);
         let mut listings: HashSet<Ino> = spots.iter().map(|(directory, _)| *directory).collect();
         listings.extend(self.shown_directories());
         self.listings.changed(&listings);

@@ -83,6 +83,11 @@ impl Place {
         self.path.is_root()
     }
 
+    /// Whether it is `.versions` itself.
+    pub(super) fn is_top(&self) -> bool {
+        self.key.is_empty()
+    }
+
     /// Whether it leads to other paths: whoever may see one of those must get there.
     pub(super) fn leads_on(&self) -> bool {
         match &self.what {
@@ -92,17 +97,20 @@ impl Place {
         }
     }
 
-    /// The path that a name in it is about.
-    pub(super) fn path_of_child(&self, name: &Name) -> Option<ItemPath> {
+    /// The path that a name in it is about, in the present namespace.
+    pub(super) fn path_of_child(&self, namespace: &Namespace, name: &Name) -> Option<ItemPath> {
+        let itself = || self.path.join(name.clone());
         match &self.what {
             What::Path { secret: Some(_), .. } => Some(self.path.clone()),
-            What::Path { .. } | What::Then { .. } => {
+            What::Path { .. } if path_place(namespace, itself(), None).is_some() => Some(itself()),
+            What::Path { .. } => {
                 let text = name.as_bytes();
                 // `NAME~<digits>` is an earlier secret of that name.
                 let earlier = text.len().checked_sub(9).filter(|at| text.get(*at) == Some(&b'~'));
-                let base = earlier.and_then(|at| Name::new(text.get(..at)?).ok()).unwrap_or_else(|| name.clone());
-                Some(self.path.join(base))
+                let base = earlier.and_then(|at| Name::new(text.get(..at)?).ok());
+                Some(base.map_or_else(itself, |base| self.path.join(base)))
             }
+            What::Then { .. } => Some(itself()),
             What::Version { .. } | What::Log(_) | What::Listed(_) => None,
         }
     }
@@ -112,7 +120,8 @@ impl Place {
         match &self.what {
             What::Path { .. } => true,
             What::Listed(kind) => *kind == FileKind::Directory,
-            What::Version { .. } | What::Log(_) | What::Then { .. } => false,
+            What::Then { .. } => self.is_root(),
+            What::Version { .. } | What::Log(_) => false,
         }
     }
 
@@ -162,8 +171,9 @@ impl Place {
             Content::Symlink(target) => target.len() as u64,
             _ => 0,
         };
-        let commit = snapshot.commit().oid;
-        Ok(Self { key: format!("@{date}/{commit}/{id}"), path, what: What::Then { snapshot, id }, attributes, size })
+        // A date is one place for as long as the kernel holds it, although what it shows grows until it has passed.
+        let key = if path.is_root() { date_key(date) } else { format!("@/{}/{id}", snapshot.commit().oid) };
+        Ok(Self { key, path, what: What::Then { snapshot, id }, attributes, size })
     }
 }
 
@@ -405,6 +415,11 @@ fn names_below(namespace: &Namespace, path: &ItemPath) -> Vec<Name> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The key of the whole tree at a date, as it was written.
+pub(super) fn date_key(date: &str) -> String {
+    format!("@{date}")
 }
 
 fn listed_key(directory: &str, name: &Name) -> String {

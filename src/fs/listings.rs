@@ -12,7 +12,7 @@ use lru::LruCache;
 use super::FileSystem;
 use super::inode::{Hash, Node};
 use super::state::State;
-use super::types::{DirEntry, HandleId, Ino, Listing, Notice};
+use super::types::{Caller, DirEntry, HandleId, Ino, Listing, Notice};
 use crate::error::Result;
 use crate::node::CommitRef;
 
@@ -68,13 +68,14 @@ pub(super) fn positioned(entries: impl IntoIterator<Item = DirEntry>) -> Listing
 }
 
 impl FileSystem {
-    /// The listing of a directory, open or not; `rewind`: as it is now.
+    /// The listing of a directory, open or not, for whoever reads it; `rewind`: as it is now.
     ///
     /// # Errors
     /// `Invalid` for a wrong handle; `NotDirectory`; for the history what reading it brings.
-    pub fn list(&self, ino: Ino, handle: HandleId, rewind: bool) -> Result<Listed> {
+    pub fn list(&self, caller: Caller, ino: Ino, handle: HandleId, rewind: bool) -> Result<Listed> {
         let commit = self.state.lock().snapshot.commit();
         if handle != HandleId::NONE {
+            let rewind = self.give_anew(caller, handle)? || rewind;
             return Ok(Listed { listing: self.readdir(handle, rewind)?, commit });
         }
         if let Some((of, listing)) = self.state.lock().listings.newest.get(&ino)

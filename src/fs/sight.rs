@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use super::admission::hidden;
 use super::asker::Given;
+use super::history::date_key;
 use super::inode::Node;
-use super::state::State;
-use super::types::{DirEntry, FileKind, Ino, Notice};
+use super::state::{State, kind_of};
+use super::turn::Spot;
+use super::types::{DirEntry, Entry, FileKind, Ino, Notice};
 use super::views::{Sight, Views};
+use crate::error::Result;
 use crate::node::{ItemId, ItemPath, Name};
 
 /// What is known of an inode before it is decided who may see it.
@@ -19,20 +23,48 @@ pub(super) struct Seen {
     pub(super) is_root: bool,
 }
 
+/// All that the kernel may have of an item by the rules: what shares have to do with it, whether it is a gate, and whether
+/// somebody may write it.
+type Shown = (Sight, bool, bool);
+
+/// What that is of each.
+#[derive(Default)]
+pub(super) struct Judged(Vec<(Ino, ItemId, Shown)>);
+
 impl State {
     /// Lets other shares decide from now on. The kernel asks anew for whatever changes with that.
     pub(super) fn show_by(&mut self, views: Arc<Views>, notices: &super::changes::Notices) {
-        let known: Vec<(Ino, ItemId)> = self
-            .inodes
-            .iter()
-            .filter_map(|(ino, inode)| match inode.node {
-                Node::Item(id) if inode.lookups > 0 => Some((ino, id)),
-                _ => None,
-            })
-            .collect();
-        let before: Vec<_> = known.iter().map(|(_, id)| self.shown(*id)).collect();
+        let before = self.judged();
         self.views = Some(views);
-        for ((ino, id), before) in known.into_iter().zip(before) {
+        self.judge_anew(before, notices);
+        notices.send(Notice::Attributes(self.inodes.root()));
+    }
+
+    /// What the kernel may have of all items that it knows, by the rules.
+    pub(super) fn judged(&self) -> Judged {
+        let known = self.inodes.iter().filter_map(|(ino, inode)| match inode.node {
+            Node::Item(id) if inode.lookups > 0 => Some((ino, id, self.shown(id))),
+            _ => None,
+        });
+        Judged(known.collect())
+    }
+
+    /// The same if one of these names leads to a directory, which takes what is below it along.
+    pub(super) fn judged_below(&self, spots: &[Spot]) -> Judged {
+        let leads_on = |spot| self.number_at(spot).and_then(|ino| self.inodes.get(ino).ok());
+        let directory = |node: &Node| matches!(node, Node::Item(id) if self.is_directory(*id));
+        let moved = spots.iter().filter_map(leads_on).any(|inode| directory(&inode.node));
+        if moved { self.judged() } else { Judged::default() }
+    }
+
+    /// Whether an item is a directory.
+    pub(super) fn is_directory(&self, id: ItemId) -> bool {
+        self.item(id).is_ok_and(crate::node::Item::is_directory)
+    }
+
+    /// Has the kernel ask anew for what has another place in the shares than before.
+    pub(super) fn judge_anew(&mut self, before: Judged, notices: &super::changes::Notices) {
+        for (ino, id, before) in before.0 {
             if self.shown(id) == before {
                 continue;
             }
@@ -46,11 +78,18 @@ impl State {
                 self.turn.expire(spot, notices);
             }
         }
-        notices.send(Notice::Attributes(self.inodes.root()));
     }
 
-    /// All that the kernel may have of an item by the rules.
-    fn shown(&self, id: ItemId) -> (Sight, bool, bool) {
+    /// The tree of a date, for who may see nothing of it: while the kernel holds its name that stays, for those who may.
+    pub(super) fn held_date(&mut self, name: &[u8]) -> Result<Entry> {
+        let date = name.strip_prefix(b"@").and_then(|date| std::str::from_utf8(date).ok()).ok_or_else(hidden)?;
+        let ino = self.inodes.number_of_place(&date_key(date));
+        let held = self.inodes.get_mut(ino).ok().filter(|inode| inode.lookups > 0).ok_or_else(hidden)?;
+        held.lookups += 1;
+        Ok(Entry { stat: self.stat(ino)?, keep: false, gate: false })
+    }
+
+    fn shown(&self, id: ItemId) -> Shown {
         let sight = self.sight(id);
         let written = self.views.as_ref().is_some_and(|views| sight.whole & views.written() != 0);
         (sight, self.is_gate(id), written)
@@ -74,8 +113,7 @@ impl State {
         };
         match &inode.node {
             Node::Item(id) => {
-                let directory = self.item(*id).is_ok_and(crate::node::Item::is_directory);
-                Seen { sight: self.sight_by(views, *id), directory, open, ..nothing }
+                Seen { sight: self.sight_by(views, *id), directory: self.is_directory(*id), open, ..nothing }
             }
             Node::Detached(detached) => {
                 let path = detached.snapshot.as_ref().and_then(|s| s.namespace().path_of(detached.id));
@@ -84,7 +122,7 @@ impl State {
             Node::Place(place) => {
                 let sight = of(Some(place.path().clone()));
                 let directory = place.leads_on();
-                Seen { sight, directory, open, is_root: place.is_root() }
+                Seen { sight, directory, open, is_root: place.is_top() }
             }
             Node::Views => nothing,
         }
@@ -132,16 +170,28 @@ impl State {
     }
 
     /// Whether everybody has to ask for the attributes of an item for himself: what is next to one of its names is not the
-    /// same for all.
+    /// same for all, or the kernel opens it without asking for more.
     pub(super) fn is_gate(&self, id: ItemId) -> bool {
         if self.views.is_none() || id == ItemId::ROOT {
             return false;
+        }
+        if self.is_opened_by_the_kernel(id) {
+            return true;
         }
         let mixed = |parent: ItemId| parent == ItemId::ROOT || !self.sight(parent).is_uniform();
         match self.memory.get(id) {
             Some(item) => mixed(item.parent),
             None => self.item(id).map_or(true, |item| item.names().any(|(parent, _)| mixed(parent))),
         }
+    }
+
+    /// FIFOs and sockets: the kernel has all of them, but their attributes.
+    fn is_opened_by_the_kernel(&self, id: ItemId) -> bool {
+        let kind = match self.memory.get(id) {
+            Some(waiting) => Some(waiting.kind()),
+            None => self.item(id).ok().map(|item| kind_of(&item.content)),
+        };
+        matches!(kind, Some(FileKind::Fifo | FileKind::Socket))
     }
 
     /// The listing of a directory as far as whoever opened it may see it.
@@ -155,7 +205,10 @@ impl State {
         };
         let shows = |entry: &DirEntry| {
             let sight = match (&place, &path) {
-                (Some(place), _) => place.path_of_child(&entry.name).map(|path| views.sight(path.components())),
+                (Some(place), _) => {
+                    let path = place.path_of_child(self.snapshot.namespace(), &entry.name);
+                    path.map(|path| views.sight(path.components()))
+                }
                 (None, Some(path)) => Some(views.sight(path.components().iter().chain([&entry.name]))),
                 (None, None) => None,
             };
@@ -172,7 +225,9 @@ impl State {
         if sight.some == 0 && id != ItemId::ROOT {
             return mode;
         }
-        let open = if sight.whole & views.written() == 0 { 0o5 } else { 0o7 };
+        // By the mode alone it is decided who may write to what the kernel opens, which a rule is never asked about.
+        let writes = sight.whole & views.written() != 0 && !self.is_opened_by_the_kernel(id);
+        let open = if writes { 0o7 } else { 0o5 };
         let owner = mode >> 6 & open;
         mode | owner << 3 | owner
     }

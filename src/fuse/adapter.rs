@@ -126,7 +126,7 @@ impl Adapter {
     }
 
     pub(super) fn list(&self, request: &Request, ino: INodeNo, fh: FileHandle, position: u64) -> Result<Listed, Errno> {
-        let list = |fs: &FileSystem| fs.list(Ino(ino.0), HandleId(fh.0), position == 0);
+        let list = |fs: &FileSystem| fs.list(caller(request), Ino(ino.0), HandleId(fh.0), position == 0);
         self.handle(request, ("readdir", Want::Nothing, ino, None), list)
     }
 

@@ -1,9 +1,10 @@
 //! A mount namespace of one's own, where nobody else sees what is mounted.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
 use rustix::thread::UnshareFlags;
 
@@ -48,6 +49,30 @@ fn unshare(flags: UnshareFlags) -> std::io::Result<()> {
 /// What is mounted from now on is seen here alone; what others mount and unmount is seen here still.
 fn seclude() -> std::io::Result<()> {
     Ok(mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?)
+}
+
+/// Has what is mounted at these places not be there, in a namespace of one's own.
+///
+/// # Errors
+/// One of them stays.
+pub fn cover(places: &[PathBuf]) -> Result<()> {
+    let empty = |place: &PathBuf| -> std::io::Result<()> {
+        // What was there when a user made the namespace cannot be taken away in it, but something can be put upon it.
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+            .or_else(|_| mount("none", place, "tmpfs", flags, Some(c"size=4k,mode=555")))
+            // Who cannot get there now cannot do so later.
+            .or_else(|error| if matches!(error, Errno::ACCESS | Errno::NOENT) { Ok(()) } else { Err(error) })?;
+        Ok(())
+    };
+    // The last one first: it may lie in another, or upon one.
+    let mut places = places.iter().rev();
+    places.try_for_each(|place| {
+        empty(place).map_err(|e| {
+            let text = format!("cannot keep the keynode that is mounted at {} from the command", place.display());
+            Error::new(Kind::Failed, text).hint("unmount it before").because(e)
+        })
+    })
 }
 
 /// Takes away what is mounted in a namespace of one's own, whoever still uses it.

@@ -41,8 +41,6 @@ pub struct Transaction<'a> {
     _writing: MutexGuard<'a, ()>,
 }
 
-/// Names in the top directory that mounts use themselves.
-
 /// A new value and the session that wrote it.
 #[derive(Debug)]
 pub(super) struct Pending {

@@ -271,12 +271,12 @@ impl Drop for End<'_> {
 }
 
 /// Waits until something holds that no descriptor tells of. Of a busy machine with a slow disk it asks little.
-pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub fn eventually(what: &str, holds: impl FnMut() -> bool) {
     within(Duration::from_secs(30), what, holds);
 }
 
 /// As [`eventually`], for what may take longer.
-pub fn within(patience: Duration, what: &str, holds: impl Fn() -> bool) {
+pub fn within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen in {patience:?}");

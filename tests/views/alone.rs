@@ -70,6 +70,29 @@ fn a_command_is_run_with_a_view_that_nobody_else_has() {
 }
 
 #[test]
+fn a_command_with_a_view_sees_no_other_mount_of_the_keynode() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let bound = place.bench.path("bound");
+    fs::create_dir(&bound).unwrap();
+    rustix::mount::mount_bind(mount.path(".views/two"), &bound).unwrap();
+    let script = format!(
+        "cat {0}/private/one {0}/.views/two/common/two {1}/common/two {0}/web/one; ls -A {0} {1}; cat $PKFS_DIR/web/one",
+        mount.path("").display(),
+        bound.display()
+    );
+    let output = place.bench.try_pkfs(&["run", "app.pk", "--view", "web", "--", "sh", "-c", &script]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let expected = format!("{}:\n\n{}:\nv:web/one", bound.display(), mount.path("").display());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{said}");
+    assert_eq!(fs::read_to_string(mount.path("private/one")).unwrap(), "v:private/one", "outside it stands");
+    rustix::mount::unmount(&bound, rustix::mount::UnmountFlags::DETACH).unwrap();
+}
+
+#[test]
 fn users_run_commands_with_a_view_without_root() {
     if !can() {
         return;

@@ -7,6 +7,7 @@ mod support;
 
 mod alone;
 mod attacks;
+mod caches;
 mod callers;
 mod containers;
 mod descriptors;

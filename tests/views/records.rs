@@ -146,12 +146,14 @@ fn a_refusal_is_the_same_without_a_disk() {
     assert!(!lines(&audit, "db/web").is_empty() && lines(&moved, "db/web").is_empty());
 }
 
+/// How often.
+const TIMES: u64 = 20_000;
+
 #[test]
 fn who_is_refused_again_and_again_fills_no_disk() {
     if !can() {
         return;
     }
-    const TIMES: u64 = 20_000;
     let place = Place::new();
     let audit = place.bench.path("audit");
     let mounted = place.bench.mount(&["--audit", audit.to_str().unwrap()]);

@@ -17,6 +17,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::super::context::{Access, Context, KeynodeArg};
 use super::super::keynode::Target;
+use super::super::mountinfo;
 use crate::error::{Error, Kind, Result};
 use crate::fuse::{self, MountOptions, Signal, Usable, own_namespace};
 use crate::node::ShareName;
@@ -29,7 +30,8 @@ const NO_SUCH_COMMAND: u8 = 127;
 ///
 /// The command and what it starts have a mount namespace of their own: the directory is there for them and for nobody
 /// else, and goes with the command. PKFS_DIR names it. Needs no root where users may make user namespaces. SIGINT, SIGTERM
-/// and SIGHUP are passed on to the command. The exit status is the command's; 128 and the signal's number if one ended it;
+/// and SIGHUP are passed on to the command. With --view, other mounts of the keynode are not there for it; files that
+/// its user may read, such as a key, are, and so is what was unlocked in the kernel's keyring. The exit status is the command's; 128 and the signal's number if one ended it;
 /// 127 if there is no such command.
 #[derive(Debug, Args)]
 #[command(
@@ -67,6 +69,9 @@ impl Run {
         let target = Target::resolve(&self.keynode.keynode)?;
         // Before anything is unlocked, and while there is one thread.
         own_namespace()?;
+        if self.view.is_some() {
+            fuse::cover(&mountinfo::of(&target.file)?)?;
+        }
         let made = if self.at.is_none() { Some(Made(fresh()?)) } else { None };
         let directory = self.at.clone().or_else(|| made.as_ref().map(|made| made.0.clone())).unwrap_or_default();
         let read_only = self.read_only || self.view.is_some();

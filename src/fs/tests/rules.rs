@@ -37,9 +37,18 @@ fn a_date_shows_no_more_than_the_present_and_nothing_to_who_has_no_share() {
     assert!(tree.fs.is_date(versions, today.as_bytes()) && !tree.fs.is_date(Ino::ROOT, today.as_bytes()));
     let then = tree.fs.lookup_for(WEB, versions, today.as_bytes()).unwrap().stat.ino;
     assert!(tree.fs.lookup_for(WEB, then, b"web").is_ok());
-    for (caller, parent, name) in [(WEB, then, &b"private"[..]), (nobody, versions, today.as_bytes())] {
-        assert_eq!(kind(tree.fs.lookup_for(caller, parent, name)), Kind::NotFound);
+    for (caller, parent, name) in [(WEB, then, &b"private"[..]), (nobody, versions, b"@2999"), (nobody, then, b"web")] {
+        let found = tree.fs.lookup_for(caller, parent, name).map(|entry| entry.stat.ino);
+        assert!(found.is_err() || name == b"web", "{found:?}");
+        let seen = found.and_then(|ino| tree.fs.admit(caller, ino, None, Want::See));
+        assert_eq!(kind(seen), Kind::NotFound);
     }
+    // While the kernel holds its name that stays, for whoever may use it, and tells nobody else anything.
+    assert_eq!(tree.fs.lookup_for(nobody, versions, today.as_bytes()).unwrap().stat.ino, then);
+    assert_eq!(kind(tree.fs.admit(nobody, then, None, Want::See)), Kind::NotFound);
+    assert!(tree.fs.admit(WEB, then, None, Want::See).is_ok());
+    tree.fs.forget(then, 2);
+    assert_eq!(kind(tree.fs.lookup_for(nobody, versions, today.as_bytes())), Kind::NotFound);
 }
 
 #[test]
@@ -74,7 +83,7 @@ fn the_past_of_a_share_is_what_it_covers_now() {
     }
     let path = format!(".versions/@{}", date.to_rfc3339());
     let names = |directory| {
-        let listed = fs.list(directory, HandleId::NONE, true).unwrap();
+        let listed = fs.list(ME, directory, HandleId::NONE, true).unwrap();
         listed.after(0).iter().map(|(_, entry)| entry.name.clone()).collect::<Vec<_>>()
     };
     let then = ino(&fs, &path).unwrap();
@@ -94,6 +103,6 @@ fn the_past_of_a_share_is_what_it_covers_now() {
     fs.refresh().unwrap();
     for (directory, file) in deep {
         assert_eq!(fs.lookup(directory, file.as_bytes()).unwrap_err().kind(), Kind::NotFound);
-        assert!(fs.list(directory, HandleId::NONE, true).is_err());
+        assert!(fs.list(ME, directory, HandleId::NONE, true).is_err());
     }
 }
