@@ -52,6 +52,9 @@ impl FileSystem {
     /// What is committed; of a file that is being written that is what it was before.
     fn held(&self, ino: Ino) -> Result<Option<Held>> {
         let state = self.state.lock();
+        if ino == state.inodes.root() {
+            return Ok(None);
+        }
         let held = match &state.inodes.get(ino)?.node {
             Node::Item(id) => Some(Held::Head(state.snapshot.clone(), *id)),
             Node::Detached(detached) => detached.snapshot.clone().map(|snapshot| Held::Head(snapshot, detached.id)),

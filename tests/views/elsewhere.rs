@@ -29,7 +29,7 @@ fn who_cannot_be_seen_is_its_user_and_group() {
     let place = Place::new();
     let home = place.bench.path("");
     let mut command = Command::new("unshare");
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_pkfs"), "mount"]);
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_pkfs"), "mount", "-oxattr"]);
     command.args(["--foreground", "app.pk", "m"]).current_dir(&home).env("PKFS_KEY", "key").env("HOME", &home);
     command.env("XDG_STATE_HOME", home.join("state")).env("RUST_LOG", "pkfs=info").stderr(Stdio::piped());
     let mut namespace = Namespace(command.spawn().unwrap());
@@ -79,7 +79,14 @@ fn mounted_by_somebody_else() {
     let mut words = user(MOUNTER, "");
     words.extend(["--inh-caps=+sys_admin", "--ambient-caps=+sys_admin"].map(OsString::from));
     let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg(place.program()).args(["mount", "--foreground", "-o", "allow_other", "app.pk", "m"]);
+    command.args(&words[1..]).arg(place.program()).args([
+        "mount",
+        "--foreground",
+        "-o",
+        "allow_other,xattr",
+        "app.pk",
+        "m",
+    ]);
     command.current_dir(&home);
     command.env("PKFS_KEY", "key").env("HOME", &home).env("XDG_STATE_HOME", home.join("state"));
     let mut mounted = Namespace(command.env("RUST_LOG", "pkfs=info").stderr(Stdio::piped()).spawn().unwrap());

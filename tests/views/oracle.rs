@@ -135,6 +135,9 @@ fn works(kind: Kind, way: &str, path: &str, shares: &[&str]) -> Option<String> {
         | (Kind::Link, "readlink") => ok(),
         (Kind::Link, "o-path-readlink") => Some(format!("={}", LINK.1)),
         (Kind::Directory, "list" | "scan" | "chdir") => Some(format!("={}", listing(shares, path))),
+        (Kind::File | Kind::Link, "getxattr") => Some("=1".to_owned()),
+        (Kind::File | Kind::Link, "listxattr") => Some("=user.pkfs.id,user.pkfs.version,user.pkfs.writer".to_owned()),
+        (Kind::Directory, "listxattr") => Some("=".to_owned()),
         (Kind::Link, "open-nofollow" | "openat2-beneath" | "o-path-open") => None,
         (
             Kind::File | Kind::Link,
@@ -167,7 +170,6 @@ pub fn hidden(guessed: bool, open: bool, kind: Kind, way: (&str, &str), result: 
     const ATTRIBUTES: [&str; 6] = ["stat", "lstat", "access", "statfs", "o-path-stat", "watch"];
     let of_the_kernel = match way.1 {
         "handle" => &["EPERM"][..],
-        "listxattr" | "setxattr" | "getxattr" => &["ENOTSUP", "EOPNOTSUPP"],
         "readlink" | "o-path-readlink" => &["EINVAL"],
         "list" | "scan" | "chdir" | "dot-dot-itself" | "o-path-chdir" | "o-path-list" => &["ENOTDIR"],
         "open-nofollow" | "openat2-beneath" | "o-path-open" => &["ELOOP"],

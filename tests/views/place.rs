@@ -95,7 +95,7 @@ impl Place {
     }
 
     pub fn mount(&self) -> Mount {
-        self.bench.mount(&[])
+        self.bench.mount(&["-o", "xattr"])
     }
 
     /// Starts the probe as a caller, over all of the tree.

@@ -35,8 +35,8 @@ def opened(path, flags=os.O_RDONLY, **how):
     return content(os.open(path, flags | os.O_CLOEXEC, **how))
 
 
-def statx(path, flags, directory=AT_FDCWD):
-    called(LIBC.statx(directory, os.fsencode(path), flags | 0x100, STATX_BASIC, ctypes.create_string_buffer(256)))
+def statx(path, flags, directory=AT_FDCWD, mask=STATX_BASIC):
+    called(LIBC.statx(directory, os.fsencode(path), flags | 0x100, mask, ctypes.create_string_buffer(256)))
 
 
 def openat2(path, resolve, flags=os.O_RDONLY):
@@ -161,8 +161,8 @@ SEEING = {
     "io-uring": lambda path: RING.open(path),
     "mmap": mapped,
     "readlink": os.readlink,
-    "getxattr": lambda path: os.getxattr(path, "user.a"),
-    "listxattr": os.listxattr,
+    "getxattr": lambda path: "=" + os.getxattr(path, "user.pkfs.version").decode(),
+    "listxattr": lambda path: "=" + ",".join(sorted(os.listxattr(path))),
     "setxattr": lambda path: os.setxattr(path, "user.a", b"x"),
     "statfs": os.statvfs,
     "list": lambda path: "=" + ",".join(sorted(os.listdir(path))),
@@ -185,6 +185,7 @@ CACHED_NAMES = {
     "o-path": lambda path: path_only(path, lambda d: None),
     "o-path-statx": lambda path: path_only(path, lambda d: statx("", AT_EMPTY_PATH | STATX_DONT_SYNC, d)),
     "statx-dont-sync": lambda path: statx(path, STATX_DONT_SYNC),
+    "statx-nothing": lambda path: statx(path, 0, mask=0),
     "openat2-cached": lambda path: os.close(openat2(path, CACHED, os.O_PATH)),
 }
 

@@ -30,7 +30,7 @@ fn all_else_has_none() {
     tree.put("a", b"one");
     tree.mkdir("d");
     tree.create("new~");
-    for path in ["d", "new~", ".versions", ".versions/a", ".versions/a/log"] {
+    for path in ["", "d", "new~", ".versions", ".versions/a", ".versions/a/log"] {
         assert_eq!((names(&tree, path), attribute(&tree, path, "user.pkfs.id")), (0, None), "{path}");
     }
     assert_eq!(attribute(&tree, "a", "user.other"), None);
