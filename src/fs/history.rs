@@ -171,8 +171,9 @@ impl Place {
             Content::Symlink(target) => target.len() as u64,
             _ => 0,
         };
-        // A date is one place for as long as the kernel holds it, although what it shows grows until it has passed.
-        let key = if path.is_root() { date_key(date) } else { format!("@/{}/{id}", snapshot.commit().oid) };
+        // A date is one place for as long as the kernel holds it, although what it shows grows until it has passed. Of several
+        // names of a secret each is a place: they may be in different shares.
+        let key = if path.is_root() { date_key(date) } else { format!("@/{}/{path}", snapshot.commit().oid) };
         Ok(Self { key, path, what: What::Then { snapshot, id }, attributes, size })
     }
 }
@@ -305,7 +306,7 @@ impl FileSystem {
         let size = self.version_size(snapshot, id, &version)?;
         let date = version.date;
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
-        let key = format!("{id}/{}/{}", version.number, version.commit.oid);
+        let key = format!("/{path}~{id}/{}/{}", version.number, version.commit.oid);
         let what = What::Version { id, version, snapshot: snapshot.clone() };
         Ok(Place { key, path: path.clone(), what, attributes, size })
     }
@@ -353,7 +354,7 @@ impl FileSystem {
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let size = text.len() as u64;
         let what = What::Log(Arc::new(Locked::from_slice(text.as_bytes())));
-        Ok(Place { key: format!("{id}/log/{newest}"), path: path.clone(), what, attributes, size })
+        Ok(Place { key: format!("/{path}~{id}/log/{newest}"), path: path.clone(), what, attributes, size })
     }
 }
 

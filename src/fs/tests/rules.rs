@@ -52,6 +52,30 @@ fn a_date_shows_no_more_than_the_present_and_nothing_to_who_has_no_share() {
 }
 
 #[test]
+fn who_sees_a_secret_by_another_name_takes_its_past_from_nobody() {
+    let tree = Tree::new();
+    tree.mkdir("a");
+    tree.mkdir("b");
+    tree.put("a/one", b"x");
+    let (b, one) = (ino(&tree.fs, "b").unwrap(), ino(&tree.fs, "a/one").unwrap());
+    tree.fs.link(one, b, b"two").unwrap();
+    let other = Caller { uid: 61_002, ..WEB };
+    set(&tree.keynode, &[("a", share("a", Some(WEB.uid))), ("b", share("b", Some(other.uid)))]);
+    let fs = FileSystem::new(tree.keynode.clone(), Options::default()).with_rules(None).unwrap();
+    let date = format!("@{}", tree.keynode.snapshot().date().to_rfc3339());
+    for (mine, theirs) in [
+        (".versions/a/one/1", ".versions/b/two/1"),
+        (".versions/a/one/log", ".versions/b/two/log"),
+        (&format!(".versions/{date}/a/one"), &format!(".versions/{date}/b/two")),
+    ] {
+        let (first, second) = (ino(&fs, mine).unwrap(), ino(&fs, theirs).unwrap());
+        assert!(fs.admit(WEB, first, None, Want::Read).is_ok() && fs.admit(other, second, None, Want::Read).is_ok());
+        assert_eq!(kind(fs.admit(WEB, second, None, Want::Read)), Kind::NotFound, "{theirs}");
+        assert_eq!(kind(fs.admit(other, first, None, Want::Read)), Kind::NotFound, "{mine}");
+    }
+}
+
+#[test]
 fn an_open_directory_lists_what_was_given_when_it_was_opened() {
     let tree = with_rules();
     let handle = tree.fs.opendir_for(WEB, Ino::ROOT).unwrap();
