@@ -21,6 +21,7 @@
 #![allow(clippy::doc_markdown)]
 
 mod command;
+mod concepts;
 mod context;
 mod descriptor;
 mod edit;

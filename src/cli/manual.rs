@@ -1,16 +1,20 @@
-//! Manual pages, made of what `--help` says.
+//! Manual pages, made of what `--help` and `pkfs help` say.
 
 use std::io::{self, Write};
 
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
+use super::concepts;
 use super::mount_helper::{MountHelper, UmountHelper};
+
+/// What the pages are of.
+const SOURCE: &str = concat!("pkfs ", env!("CARGO_PKG_VERSION"));
 
 /// A page: the name of its file, and its text.
 pub(super) type Page = (String, Vec<u8>);
 
-/// The pages of the command, of all its subcommands, and of the helpers of mount(8).
+/// The pages of the command, of all its subcommands, of the helpers of mount(8), and of the ideas behind them.
 ///
 /// # Errors
 ///
@@ -23,7 +27,17 @@ pub(super) fn pages(mut command: Command) -> io::Result<Vec<Page>> {
     for helper in [MountHelper::command(), UmountHelper::command()] {
         pages.push(page(helper, "8")?);
     }
+    for (name, explained) in concepts::ALL {
+        pages.push(of_concept(name, explained)?);
+    }
     Ok(pages)
+}
+
+fn of_concept(name: &str, explained: &str) -> io::Result<Page> {
+    let mut text = Vec::new();
+    writeln!(text, ".TH pkfs\\-{name} 7 \"\" \"{SOURCE}\" pkfs\n.SH NAME\npkfs\\-{name} \\- pkfs explained: {name}")?;
+    verbatim("DESCRIPTION", explained, &mut text)?;
+    Ok((format!("pkfs-{name}.7"), text))
 }
 
 fn of_command(command: &Command, pages: &mut Vec<Page>) -> io::Result<()> {
@@ -35,7 +49,7 @@ fn page(command: Command, section: &str) -> io::Result<Page> {
     let name = format!("{}.{section}", command.get_display_name().unwrap_or(command.get_name()));
     let after = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string);
     let verbs = command.has_subcommands();
-    let man = Man::new(command).section(section).source(concat!("pkfs ", env!("CARGO_PKG_VERSION"))).manual("pkfs");
+    let man = Man::new(command).section(section).source(SOURCE).manual("pkfs");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
@@ -48,6 +62,8 @@ fn page(command: Command, section: &str) -> io::Result<Page> {
     if let Some(after) = after {
         verbatim("EXAMPLE", &after, &mut text)?;
     }
+    let explained = concepts::ALL.map(|(name, _)| format!("pkfs\\-{name}(7)"));
+    writeln!(text, ".SH SEE ALSO\n{}", explained.join(", "))?;
     Ok((name, text))
 }
 
@@ -75,6 +91,8 @@ mod tests {
         };
         assert!(page("pkfs-slot-add.1").contains("\n\\&  pkfs slot add app.pk \\-\\-passphrase\n"));
         assert!(page("pkfs.1").contains(".SH SUBCOMMANDS"));
+        assert!(page("pkfs-share-allow.1").contains("pkfs\\-shares(7)"));
+        assert!(page("pkfs-shares.7").contains("(LD_PRELOAD)"));
         assert!(page("mount.fuse.pkfs.8").contains("passphrase_file=FILE"));
     }
 }
