@@ -1,10 +1,10 @@
 //! What a process without any share could do to others by looking, and what others could lose or give away.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::callers::{DENIED, TWO, WEB, command, output, python};
 use crate::oracle::content;
@@ -20,6 +20,33 @@ fn probe(path: &Path) {
     }
 }
 
+/// A sandbox in which something else is mounted over a directory.
+pub struct Mask {
+    sandbox: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Mask {
+    pub fn over(directory: &Path) -> Self {
+        const SCRIPT: &str = "mount --make-rprivate / && mount -t tmpfs none \"$0\" && touch \"$0/mask\" && echo ready && \
+            { read go; ls \"$0\"; }";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", SCRIPT]).arg(directory);
+        let mut sandbox = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(sandbox.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        Self { sandbox, lines }
+    }
+
+    /// What is there now.
+    pub fn listed(mut self) -> Vec<String> {
+        drop(self.sandbox.stdin.take());
+        let listed = self.lines.map(Result::unwrap).collect();
+        self.sandbox.wait().unwrap();
+        listed
+    }
+}
+
 #[test]
 fn what_hides_a_directory_in_a_sandbox_stays_there() {
     if !can() {
@@ -27,25 +54,11 @@ fn what_hides_a_directory_in_a_sandbox_stays_there() {
     }
     let place = Place::new();
     let mount = place.mount();
-    let script = format!(
-        "mount --make-rprivate / && mount -t tmpfs none {0} && touch {0}/mask && echo ready && {{ read go; ls {0}; }}",
-        mount.path("web/sub").display()
-    );
-    let mut sandbox = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(sandbox.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let mask = Mask::over(&mount.path("web/sub"));
     for path in ["web/sub", "web", "web/sub/deep", "private/sub", "private"] {
         probe(&mount.path(path));
     }
-    drop(sandbox.stdin.take());
-    let listed: Vec<String> = lines.map(Result::unwrap).collect();
-    sandbox.wait().unwrap();
-    assert_eq!(listed, ["mask"]);
+    assert_eq!(mask.listed(), ["mask"]);
 }
 
 #[test]
