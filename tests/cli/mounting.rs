@@ -204,3 +204,19 @@ fn history_is_never_more_open_than_the_present() {
     }
     bench.run(&["umount", "m"]).ok();
 }
+
+#[test]
+fn a_mount_says_of_alerts_that_it_does_not_run_them() {
+    if !possible() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.k(&["share", "create", "a.pk", "web", "a", "--alert", "true"]).ok();
+    let _mounted = Mounted(&bench);
+    for (options, told) in [(&[][..], true), (&["--alerts"], false)] {
+        let done = mount(&bench, options);
+        assert_eq!(done.err.contains("with --alerts"), told, "{}", done.err);
+        done.ok();
+        bench.k(&["umount", "m"]).ok();
+    }
+}

@@ -16,7 +16,7 @@ fn shares_and_rules_come_back_as_they_were_given() {
     let narrow =
         ["share", "allow", "a.pk", "web", "--uid", "7", "--exe", "/bin/a b", "--until", "2027-01-31", "--write"];
     let second = bench.k(&narrow);
-    assert_eq!(second.err, "");
+    assert_eq!(second.err, "pkfs: there is no /bin/a b on this machine\n");
     second.ok();
     let rules = "web\tuser=www-data\tread\t\nweb\tuid=7 exe=/bin/a b\twrite\t2027-01-31T23:59:59.999999999Z\n";
     assert_eq!(bench.k(&["share", "rules", "a.pk"]).ok(), rules);
@@ -58,6 +58,8 @@ fn a_rule_that_gives_nothing_here_is_made_and_said_to_be_so() {
         assert!(said.contains(what), "{said}");
     }
     assert!(bench.k(&["share", "rules", "a.pk"]).ok().contains("user=no-such-user"));
+    let said = bench.k(&["share", "allow", "a.pk", "web", "--unit", "nginx"]).err;
+    assert!(said.contains("nginx.service"), "{said}");
     bench.k(&["share", "allow", "a.pk", "web", "--user", "root"]).ok();
     assert_eq!(bench.k(&["share", "allow", "a.pk", "web", "--group", "root"]).err, "");
 }
@@ -69,6 +71,9 @@ fn what_makes_no_sense_is_refused() {
     for (arguments, status) in [
         (&["share", "create", "a.pk", "web", "b"][..], 1),
         (&["share", "create", "a.pk", ".web", "b"], 2),
+        (&["share", "create", "a.pk", "past", ".versions/a"], 1),
+        (&["share", "add", "a.pk", "web", ".views"], 1),
+        (&["share", "add", "a.pk", "web", "--alert", ""], 2),
         (&["share", "show", "a.pk", "wib"], 5),
         (&["share", "add", "a.pk", "web"], 2),
         (&["share", "remove", "a.pk", "web", "b"], 5),
@@ -84,4 +89,15 @@ fn what_makes_no_sense_is_refused() {
         bench.k(arguments).fails(status);
     }
     assert_eq!(bench.k(&["share", "list", "a.pk"]).ok(), "web\t1\t0\t\n");
+}
+
+#[test]
+fn the_first_rule_and_the_last_one_say_what_that_means() {
+    let bench = Bench::new();
+    bench.k(&["share", "create", "a.pk", "web", "a"]).ok();
+    let said = |arguments: &[&str]| bench.k(&[&["share"], arguments].concat()).err;
+    assert!(said(&["allow", "a.pk", "web", "--uid", "7"]).contains("the first rule"));
+    assert_eq!(said(&["allow", "a.pk", "web", "--uid", "8"]), "");
+    assert_eq!(said(&["deny", "a.pk", "web", "--uid", "8"]), "");
+    assert!(said(&["deny", "a.pk", "web", "--all"]).contains("the last rule"));
 }
