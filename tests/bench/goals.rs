@@ -116,7 +116,7 @@ pub fn asking(peers: &[Peer], rates: &Rates, trip: &Trip) -> String {
     let listed = (PER_DIRECTORY + 1) as f64;
     for (name, work, times, questions, asked) in [
         (READ_WRITE, Work::Read, 1.0, 1.0, "open"),
-        (RULES, Work::Read, 1.0, 2.0, "lookup of the directory, open"),
+        (RULES, Work::Read, 1.0, 2.0, "attributes of the directory, open"),
         (READ_WRITE, Work::List, listed, 1.0, "opendir, once a directory"),
     ] {
         if let (Some(ours), Some(unasked)) = (time(name, work), time(READ_ONLY, work)) {
