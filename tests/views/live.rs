@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::chown;
 
-use crate::callers::{DENIED, TEAM, TWO, WEB, output};
+use nix::unistd::{Group, User};
+
+use crate::callers::{self, DENIED, TEAM, TWO, WEB, output};
 use crate::oracle::content;
 use crate::place::{Place, can, open_bench};
 use crate::support::{Mount, eventually};
@@ -102,4 +104,67 @@ fn a_share_that_is_deleted_leaves_an_empty_tree() {
     let words = ["setpriv", "--reuid=61003", "--regid", &team, "--clear-groups", "cat"];
     let denied = std::process::Command::new(words[0]).args(&words[1..]).arg(mount.path("team")).output().unwrap();
     assert!(!denied.status.success());
+}
+
+/// Each kind of rule that names a user, a group or a program lets in who is meant, and nobody else.
+#[test]
+fn rules_by_name_and_by_digest_let_in_who_is_meant() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let tool = place.bench.path("a-cat");
+    std::fs::copy("/bin/cat", &tool).unwrap();
+    let tool = tool.to_str().unwrap();
+    let digest = String::from_utf8(std::process::Command::new("sha256sum").arg(tool).output().unwrap().stdout).unwrap();
+    let digest = digest.split_whitespace().next().unwrap();
+    let other: String = digest.chars().rev().collect();
+    let (user, group) = (User::from_name("nobody").unwrap().unwrap(), Group::from_name("games").unwrap().unwrap());
+    for rule in [
+        &["both", "--user", "nobody"][..],
+        &["box", "--group", "games"],
+        &["slice", "--exe", tool, "--sha256", digest],
+        &["named", "--exe", tool, "--sha256", &other],
+    ] {
+        place.bench.pkfs(&[&["share", "allow", "app.pk"], rule].concat());
+    }
+    let mount = place.mount();
+    let reads = |by: &[std::ffi::OsString], program: &str, path: &str| {
+        let mut command = std::process::Command::new(&by[0]);
+        let output = command.args(&by[1..]).arg(program).arg(mount.path(path)).current_dir("/").output().unwrap();
+        output.stdout == content(path).as_bytes()
+    };
+    let denied = callers::user(DENIED, "");
+    let named = callers::user(user.uid.as_raw(), "");
+    let member = callers::user(DENIED, &group.gid.as_raw().to_string());
+    for (by, program, given) in [
+        (&denied, "cat", &[][..]),
+        (&named, "cat", &["both"]),
+        (&member, "cat", &["box/x"]),
+        (&denied, tool, &["slice/y"]),
+        (&named, tool, &["both", "slice/y"]),
+    ] {
+        for path in ["both", "box/x", "slice/y", "named"] {
+            assert_eq!(reads(by, program, path), given.contains(&path), "{by:?} {program} {path}");
+        }
+    }
+    // The same name, another program.
+    std::fs::copy("/bin/head", tool).unwrap();
+    assert!(!reads(&denied, tool, "slice/y"));
+}
+
+#[test]
+fn a_rule_ends_by_itself_when_its_time_has_come() {
+    if !can() {
+        return;
+    }
+    let place = Place::new();
+    let mount = place.mount();
+    let end = std::process::Command::new("date").args(["-u", "-d", "+10 seconds", "+%FT%TZ"]).output().unwrap();
+    let end = String::from_utf8(end.stdout).unwrap();
+    let denied = DENIED.to_string();
+    place.bench.pkfs(&["share", "allow", "app.pk", "web", "--uid", &denied, "--until", end.trim()]);
+    eventually("the rule", || reads(&mount, DENIED, "web/one"));
+    eventually("its end", || !reads(&mount, DENIED, "web/one") && !knows(&mount, DENIED, "web"));
+    assert!(reads(&mount, WEB, "web/one"));
 }
