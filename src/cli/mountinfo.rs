@@ -26,9 +26,7 @@ pub(super) struct Mount {
 /// The directory or the table of mounts cannot be read; the mount is of a part of a keynode only.
 pub(super) fn at(directory: &Path) -> Result<Option<Mount>> {
     let directory = fs::canonicalize(directory).map_err(|e| Error::io("open", directory, e))?;
-    let table = Path::new("/proc/self/mountinfo");
-    let text = fs::read(table).map_err(|e| Error::io("read", table, e))?;
-    find(&text, &directory)
+    find(&table()?, &directory)
 }
 
 /// Where a keynode's file is mounted, all of it or a part, in the order in which it was mounted.
@@ -36,14 +34,18 @@ pub(super) fn at(directory: &Path) -> Result<Option<Mount>> {
 /// # Errors
 /// The table of mounts cannot be read.
 pub(super) fn of(file: &Path) -> Result<Vec<PathBuf>> {
-    let table = Path::new("/proc/self/mountinfo");
-    let text = fs::read(table).map_err(|e| Error::io("read", table, e))?;
+    let table = table()?;
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-    let mounts = text.split(|&b| b == b'\n').filter_map(Line::parse);
+    let mounts = table.split(|&b| b == b'\n').filter_map(Line::parse);
     Ok(mounts
         .filter(|line| line.kind == FILE_SYSTEM && path(line.source) == file)
         .map(|line| path(line.point))
         .collect())
+}
+
+fn table() -> Result<Vec<u8>> {
+    let table = Path::new("/proc/self/mountinfo");
+    fs::read(table).map_err(|e| Error::io("read", table, e))
 }
 
 /// What a line of the table says.

@@ -82,17 +82,21 @@ impl Alerts {
             Wires::Given(views) => return views.clone(),
             Wires::Followed(followed) => followed,
         };
-        let (snapshot, mut followed) = (keynode.snapshot(), followed.lock());
+        let snapshot = keynode.snapshot();
         let present = snapshot.shares_digest();
-        if followed.0 != present {
-            let views = keynode.shares(&snapshot).and_then(|shares| Views::without_rules(&shares));
-            let views = views.unwrap_or_else(|error| {
-                warn!("{error}; no alert rings until that is mended");
-                Views::default()
-            });
-            *followed = (present, Arc::new(views));
+        {
+            let followed = followed.lock();
+            if followed.0 == present {
+                return followed.1.clone();
+            }
         }
-        followed.1.clone()
+        let views = keynode.shares(&snapshot).and_then(|shares| Views::without_rules(&shares));
+        let views = Arc::new(views.unwrap_or_else(|error| {
+            warn!("{error}; no alert rings until that is mended");
+            Views::default()
+        }));
+        *followed.lock() = (present, views.clone());
+        views
     }
 
     /// Has a command run, without waiting for it.

@@ -155,21 +155,23 @@ impl Audit {
     /// Records how often those were refused again that were so before. To be called about once a second.
     pub fn tick(&self) {
         let now = Instant::now();
-        let past = |refusal: &Refusal| now.duration_since(refusal.since) >= BEAT;
-        let ended: Vec<_> = self.refusals.lock().extract_if(|_, refusal| past(refusal)).collect();
-        ended.into_iter().filter_map(|(_, refusal)| refusal.again).for_each(|again| self.write_or_lose(&again));
+        self.sum_up(|refusal| now.duration_since(refusal.since) >= BEAT);
     }
 
     /// Waits until all is written, unless the disk is too slow.
     pub fn settle(&self) {
-        let ended: Vec<_> = self.refusals.lock().drain().collect();
-        ended.into_iter().filter_map(|(_, refusal)| refusal.again).for_each(|again| self.write_or_lose(&again));
+        self.sum_up(|_| true);
         if let Way::Beside(sender) = &self.way {
             let (done, settled) = channel();
             if sender.try_send(Message::Settle(done)).is_ok() {
                 let _ = settled.recv_timeout(PATIENCE);
             }
         }
+    }
+
+    fn sum_up(&self, is_past: impl Fn(&Refusal) -> bool) {
+        let past: Vec<_> = self.refusals.lock().extract_if(|_, refusal| is_past(refusal)).collect();
+        past.into_iter().filter_map(|(_, refusal)| refusal.again).for_each(|again| self.write_or_lose(&again));
     }
 
     /// Whether a refusal is to be recorded by itself.

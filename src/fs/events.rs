@@ -269,8 +269,11 @@ impl State {
 
     /// Whether all who can watch a directory may know the names in it: whoever watches hears them.
     fn may_tell(&self, directory: Ino) -> bool {
+        if self.views.is_none() {
+            return true;
+        }
         let seen = self.seen(directory);
-        self.views.is_none() || !seen.is_root && seen.sight.is_uniform()
+        !seen.is_root && seen.sight.is_uniform()
     }
 
     /// Whether an inode is where nothing is told: to have it go from elsewhere would be its end in the kernel.

@@ -102,12 +102,12 @@ impl Place {
         let itself = || self.path.join(name.clone());
         match &self.what {
             What::Path { secret: Some(_), .. } => Some(self.path.clone()),
-            What::Path { .. } if path_place(namespace, itself(), None).is_some() => Some(itself()),
             What::Path { .. } => {
                 let text = name.as_bytes();
-                // `NAME~<digits>` is an earlier secret of that name.
+                // `NAME~<digits>` is an earlier secret of that name, unless something is or was called just so.
                 let earlier = text.len().checked_sub(9).filter(|at| text.get(*at) == Some(&b'~'));
                 let base = earlier.and_then(|at| Name::new(text.get(..at)?).ok());
+                let base = base.filter(|_| path_place(namespace, itself(), None).is_none());
                 Some(base.map_or_else(itself, |base| self.path.join(base)))
             }
             What::Then { .. } => Some(itself()),
@@ -306,7 +306,7 @@ impl FileSystem {
         let size = self.version_size(snapshot, id, &version)?;
         let date = version.date;
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
-        let key = format!("/{path}~{id}/{}/{}", version.number, version.commit.oid);
+        let key = format!("{}/{}/{}", secret_key(path, id), version.number, version.commit.oid);
         let what = What::Version { id, version, snapshot: snapshot.clone() };
         Ok(Place { key, path: path.clone(), what, attributes, size })
     }
@@ -354,7 +354,7 @@ impl FileSystem {
         let attributes = Attributes { mtime: date, atime: date, ctime: date, ..self.version_attributes(snapshot, id) };
         let size = text.len() as u64;
         let what = What::Log(Arc::new(Locked::from_slice(text.as_bytes())));
-        Ok(Place { key: format!("/{path}~{id}/log/{newest}"), path: path.clone(), what, attributes, size })
+        Ok(Place { key: format!("{}/log/{newest}", secret_key(path, id)), path: path.clone(), what, attributes, size })
     }
 }
 
@@ -376,7 +376,7 @@ fn path_place(namespace: &Namespace, path: ItemPath, secret: Option<ItemId>) -> 
         None => Attributes { mode: 0o500, ..namespace.root().attributes },
     };
     let key = match secret {
-        Some(id) => format!("/{path}~{id}"),
+        Some(id) => secret_key(&path, id),
         None => format!("/{path}"),
     };
     Some(Place { key, path: path.clone(), what: What::Path { path, secret }, attributes, size: 0 })
@@ -416,6 +416,11 @@ fn names_below(namespace: &Namespace, path: &ItemPath) -> Vec<Name> {
     names.sort();
     names.dedup();
     names
+}
+
+/// The key of one of the secrets that have or had a path: no path has two slashes together.
+fn secret_key(path: &ItemPath, id: ItemId) -> String {
+    format!("/{path}//{id}")
 }
 
 /// The key of the whole tree at a date, as it was written.

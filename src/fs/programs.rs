@@ -6,11 +6,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
@@ -20,11 +20,15 @@ use crate::apart::with_thread;
 /// How long a file system that must be asked may take.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// How long others wait until it is their turn to ask.
+const TURN: Duration = Duration::from_millis(50);
+
 /// Finds programs by their paths.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
-    /// A thread asks a file system; what else would have to be asked meanwhile is not found.
-    asking: AtomicBool,
+    /// A thread asks a file system: one at a time, so that few wait long for whoever does not answer.
+    asking: Mutex<bool>,
+    asked: Condvar,
 }
 
 impl Programs {
@@ -40,21 +44,30 @@ impl Programs {
     }
 
     fn ask(self: &Arc<Self>, path: &Path) -> Option<Identity> {
-        if self.asking.swap(true, Ordering::Acquire) {
-            return None;
+        {
+            let mut asking = self.asking.lock();
+            self.asked.wait_while_for(&mut asking, |asking| *asking, TURN);
+            if std::mem::replace(&mut *asking, true) {
+                return None;
+            }
         }
         let (found, wait) = sync_channel(1);
         let (programs, path) = (self.clone(), path.to_owned());
         let started = thread::Builder::new().name("pkfs-find".to_owned()).spawn(move || {
             // Whoever waited may have given up.
             let _ = found.send(find_apart(&path));
-            programs.asking.store(false, Ordering::Release);
+            programs.end();
         });
         if started.is_err() {
-            self.asking.store(false, Ordering::Release);
+            self.end();
             return None;
         }
         wait.recv_timeout(PATIENCE).ok()?
+    }
+
+    fn end(&self) {
+        *self.asking.lock() = false;
+        self.asked.notify_one();
     }
 }
 
@@ -67,4 +80,36 @@ fn find_apart(path: &Path) -> Option<Identity> {
     };
     // SAFETY: the thread uses no descriptor, and the path is memory.
     unsafe { with_thread("pkfs-found", None, || |()| identity(CWD, path, AtFlags::empty()), ask) }.ok()??
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_to_wait_for_another_one_is_answered_all_the_same() {
+        let programs = Arc::new(Programs::default());
+        let (shell, none) = (Path::new("/bin/sh"), Path::new("/bin/no such program"));
+        let known = programs.find(shell);
+        assert!(known.is_some() && known == identity(CWD, shell, AtFlags::empty()));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        assert_eq!((programs.ask(shell), programs.ask(none)), (known, None));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn while_somebody_does_not_answer_nobody_waits_for_long() {
+        let programs = Arc::new(Programs::default());
+        *programs.asking.lock() = true;
+        assert_eq!(programs.ask(Path::new("/bin/sh")), None);
+        assert!(programs.find(Path::new("/bin/sh")).is_some(), "what the kernel knows is had without asking");
+        programs.end();
+        assert!(programs.ask(Path::new("/bin/sh")).is_some());
+    }
 }

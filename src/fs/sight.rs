@@ -225,9 +225,13 @@ impl State {
         if sight.some == 0 && id != ItemId::ROOT {
             return mode;
         }
-        // By the mode alone it is decided who may write to what the kernel opens, which a rule is never asked about.
-        let writes = sight.whole & views.written() != 0 && !self.is_opened_by_the_kernel(id);
-        let open = if writes { 0o7 } else { 0o5 };
+        let writes = sight.whole & views.written() != 0;
+        // By the mode alone it is decided who may write to what the kernel opens: no rule is asked then.
+        let (mode, open) = if self.is_opened_by_the_kernel(id) {
+            (mode & !0o022, 0o5)
+        } else {
+            (mode, if writes { 0o7 } else { 0o5 })
+        };
         let owner = mode >> 6 & open;
         mode | owner << 3 | owner
     }

@@ -123,7 +123,7 @@ impl State {
         let Content::Directory(below) = &self.item(directory)?.content else {
             return Err(Error::new(Kind::NotDirectory, "not a directory"));
         };
-        let hidden = |name: &Name| directory == ItemId::ROOT && is_reserved(name);
+        let hidden = |name: &Name| directory == ItemId::ROOT && name.is_reserved();
         let mut entries = Vec::with_capacity(below.len());
         for (name, id) in below {
             if !hidden(name) && self.memory.child(directory, name).is_none() {
@@ -282,11 +282,6 @@ fn size_of(content: &Content) -> u64 {
         Content::Symlink(target) => target.len() as u64,
         Content::Directory(_) | Content::Fifo | Content::Socket => 0,
     }
-}
-
-/// Names in the root that the mount keeps for itself.
-pub(super) fn is_reserved(name: &Name) -> bool {
-    name.as_bytes() == b".versions" || name.as_bytes() == b".views"
 }
 
 /// The error for changes in `.versions`.

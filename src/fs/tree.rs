@@ -7,7 +7,7 @@ use super::admission::hidden;
 use super::history::Place;
 use super::inode::Node;
 use super::listings::positioned;
-use super::state::{Directory, State, is_reserved};
+use super::state::{Directory, State};
 use super::types::{DirEntry, Entry, HandleId, Ino, Listing, Slice};
 use crate::error::{Error, Kind, Result};
 use crate::node::{Content, ItemId, Locked, Name, Snapshot};
@@ -37,7 +37,7 @@ impl FileSystem {
         let place = {
             let mut state = self.state.lock();
             match state.directory(parent)? {
-                Directory::Item(ItemId::ROOT) if is_reserved(&name) => {
+                Directory::Item(ItemId::ROOT) if name.is_reserved() => {
                     if name.as_bytes() == b".views" {
                         drop(state);
                         return self.views_entry(may);

@@ -275,7 +275,7 @@ impl State {
     /// The id of a directory in which this name may be changed.
     pub(super) fn changeable(&self, parent: Ino, name: &Name) -> Result<ItemId> {
         let directory = self.writable_directory(parent)?;
-        if directory == ItemId::ROOT && super::state::is_reserved(name) {
+        if directory == ItemId::ROOT && name.is_reserved() {
             return Err(Error::new(Kind::NotPermitted, format!("the name {name} is reserved for the mount")));
         }
         Ok(directory)

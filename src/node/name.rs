@@ -40,6 +40,11 @@ impl Name {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Whether in the top directory a mount keeps it for itself.
+    pub fn is_reserved(&self) -> bool {
+        matches!(self.as_bytes(), b".versions" | b".views")
+    }
 }
 
 impl Borrow<[u8]> for Name {
@@ -97,7 +102,7 @@ impl ItemPath {
 
     /// Whether it lies where a mount shows something else.
     pub fn is_reserved(&self) -> bool {
-        self.0.first().is_some_and(|first| matches!(first.as_bytes(), b".versions" | b".views"))
+        self.0.first().is_some_and(Name::is_reserved)
     }
 
     /// Goes one level down.

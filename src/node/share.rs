@@ -232,6 +232,11 @@ impl Shares {
         self.0.get_mut(name).ok_or_else(|| missing(name))
     }
 
+    /// Whether any share carries an alert.
+    pub fn has_alerts(&self) -> bool {
+        self.0.values().any(|share| share.alert.is_some())
+    }
+
     /// Whether any process is given anything.
     pub fn has_rules(&self) -> bool {
         self.0.values().any(|share| !share.rules.is_empty())

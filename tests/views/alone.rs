@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::callers::{DENIED, WEB, output, user};
 use crate::place::{Place, can, open_bench};
@@ -85,11 +85,11 @@ fn a_command_with_a_view_sees_no_other_mount_of_the_keynode() {
         bound.display()
     );
     let output = place.bench.try_pkfs(&["run", "app.pk", "--view", "web", "--", "sh", "-c", &script]);
+    rustix::mount::unmount(&bound, rustix::mount::UnmountFlags::DETACH).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let expected = format!("{}:\n\n{}:\nv:web/one", bound.display(), mount.path("").display());
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{said}");
     assert_eq!(fs::read_to_string(mount.path("private/one")).unwrap(), "v:private/one", "outside it stands");
-    rustix::mount::unmount(&bound, rustix::mount::UnmountFlags::DETACH).unwrap();
 }
 
 #[test]
@@ -125,7 +125,8 @@ fn a_decision_is_explained_to_who_mounted_alone() {
     }
     let place = Place::new();
     let mount = place.mount();
-    let mut asleep = crate::callers::command(WEB, &["sleep", "600"]).spawn().unwrap();
+    // It ends with this test.
+    let mut asleep = crate::callers::command(WEB, &["cat"]).stdin(Stdio::piped()).spawn().unwrap();
     let pid = asleep.id().to_string();
     let why = |path: &str| {
         let output = place.bench.try_pkfs(&["why", mount.path(path).to_str().unwrap(), "--pid", &pid]);

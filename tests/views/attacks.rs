@@ -162,8 +162,9 @@ for path in ('one', 'sub/y', '../web/one', '.'):
     let said = String::from_utf8(looked.stdout).unwrap();
     assert_eq!(said, "No such file or directory\n".repeat(4), "{}", String::from_utf8_lossy(&looked.stderr));
     // Nor does another user's process.
-    let mut inside = crate::callers::command(WEB, &["sh", "-c", "exec 3< \"$0\"; echo ready; exec sleep 600"]);
-    let mut inside = inside.arg(mount.path("web/one")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut inside = crate::callers::command(WEB, &["sh", "-c", "exec 3< \"$0\"; echo ready; exec cat"]);
+    inside.arg(mount.path("web/one")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut inside = inside.spawn().unwrap();
     let mut lines = BufReader::new(inside.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     let process = format!("/proc/{}", inside.id());

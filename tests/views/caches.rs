@@ -72,8 +72,8 @@ fn a_rule_for_a_program_keeps_nobody_waiting() {
 #[test]
 fn pipes_and_sockets_are_written_by_their_owners_alone() {
     const WAITS: &str = "import os, socket, sys
-os.umask(0o77); os.chdir(sys.argv[1]); os.mkfifo('pipe')
-plug = socket.socket(socket.AF_UNIX); plug.bind('plug'); plug.listen()
+os.umask(0); os.chdir(sys.argv[1]); os.mkfifo('pipe', 0o666)
+plug = socket.socket(socket.AF_UNIX); plug.bind('plug'); os.chmod('plug', 0o666); plug.listen()
 pipe = os.open('pipe', os.O_RDWR | os.O_NONBLOCK)
 print('ready', flush=True); sys.stdin.read()
 try: print(os.read(pipe, 99))

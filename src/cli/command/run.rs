@@ -30,9 +30,9 @@ const NO_SUCH_COMMAND: u8 = 127;
 ///
 /// The command and what it starts have a mount namespace of their own: the directory is there for them and for nobody
 /// else, and goes with the command. PKFS_DIR names it. Needs no root where users may make user namespaces. SIGINT, SIGTERM
-/// and SIGHUP are passed on to the command. With --view, other mounts of the keynode are not there for it; files that
-/// its user may read, such as a key, are, and so is what was unlocked in the kernel's keyring. The exit status is the command's; 128 and the signal's number if one ended it;
-/// 127 if there is no such command.
+/// and SIGHUP are passed on to the command. With --view, other mounts of the keynode that stand are not there for it; files
+/// that its user may read, such as a key, are, and so is what was unlocked in the kernel's keyring. The exit status is the
+/// command's; 128 and the signal's number if one ended it; 127 if there is no such command.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  pkfs run app.pk --view web --at /run/secrets -- ./server\n  pkfs run app.pk -- sh -c 'psql -f \"$PKFS_DIR/query\"'"
